@@ -1,6 +1,6 @@
 /*
- * Arenas: a parsed document is hundreds of small arrays that live and die together. They are cut from
- * blocks of 4 KB and up and freed in one step. Like buffers, an arena has a ceiling.
+ * Arenas: a parsed document is hundreds of small arrays that live and die together. They are cut
+ * from blocks of 4 KB and up and freed in one step. Like buffers, an arena has a ceiling.
  *
  * Trust: sizes may come from outside; the ceiling holds. Threads: none. #syscalls: none
  */

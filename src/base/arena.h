@@ -12,7 +12,10 @@ struct arena {
 	size_t max;   /* `total` never exceeds this */
 };
 
-#define ARENA_INIT(maximum) { .max = (maximum) }
+#define ARENA_INIT(maximum)      \
+	{                        \
+		.max = (maximum) \
+	}
 
 void arena_init(struct arena *a, size_t max);
 void arena_fini(struct arena *a);

@@ -1,7 +1,7 @@
 /*
- * Growable buffers with a maximum (curl's idea): every buffer says at its birth how large it may become,
- * so a length that came from outside can never decide how much memory is taken. The first failure sticks;
- * callers add a dozen pieces and look at the error once.
+ * Growable buffers with a maximum (curl's idea): every buffer says at its birth how large it may
+ * become, so a length that came from outside can never decide how much memory is taken. The first
+ * failure sticks; callers add a dozen pieces and look at the error once.
  *
  * Trust: content is opaque. Threads: none. #syscalls: none
  */

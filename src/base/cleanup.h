@@ -30,7 +30,7 @@ static inline void cleanup_closedir_(DIR **d)
 }
 
 /* cleanup_fd int fd = -1; */
-#define cleanup_fd	 __attribute__((cleanup(cleanup_close_)))
+#define cleanup_fd __attribute__((cleanup(cleanup_close_)))
 /* cleanup_free char *s = NULL; */
 #define cleanup_free	 __attribute__((cleanup(cleanup_free_)))
 #define cleanup_fclose	 __attribute__((cleanup(cleanup_fclose_)))
@@ -48,11 +48,11 @@ static inline int steal_fd(int *fd)
 }
 
 /* Hands the pointer over: the local is NULL afterwards. */
-#define steal_ptr(pp)                                                                              \
-	({                                                                                         \
-		__typeof__(*(pp)) stolen_ = *(pp);                                                 \
-		*(pp) = NULL;                                                                      \
-		stolen_;                                                                           \
+#define steal_ptr(pp)                              \
+	({                                         \
+		__typeof__(*(pp)) stolen_ = *(pp); \
+		*(pp) = NULL;                      \
+		stolen_;                           \
 	})
 
 /* Closes and forgets. */

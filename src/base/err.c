@@ -1,11 +1,11 @@
 /*
  * Errors as values.
  *
- * A function whose failure a person will read takes a `struct err *` as its last argument. It is set
- * once, where the facts are, and wrapped on the way up, where the intent is known; the result reads
- * "start 'web1': disk 'a.img': already in use: Resource temporarily unavailable". The struct holds no
- * pointer, so a child hands it to its parent through a pipe with one write. Text that does not fit is
- * cut at the end, never at the front: the front says what was wanted.
+ * A function whose failure a person will read takes a `struct err *` as its last argument. It is
+ * set once, where the facts are, and wrapped on the way up, where the intent is known; the result
+ * reads "start 'web1': disk 'a.img': already in use: Resource temporarily unavailable". The struct
+ * holds no pointer, so a child hands it to its parent through a pipe with one write. Text that does
+ * not fit is cut at the end, never at the front: the front says what was wanted.
  *
  * Trust: the text may quote hostile names; control bytes are made visible here, once, so that an
  * error can be printed to a terminal. Threads: none of its own. #syscalls: none

@@ -13,7 +13,10 @@ struct err {
 
 _Static_assert(sizeof(struct err) == 1024, "struct err crosses pipes whole");
 
-#define ERR_INIT { 0, "" }
+#define ERR_INIT      \
+	{             \
+		0, "" \
+	}
 
 /* Sets the text where the facts are. `code` is a negative errno; returns it. `e` may be NULL. */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

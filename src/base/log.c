@@ -1,10 +1,10 @@
 /*
- * Log lines for what is worth saying but is no failure: a limit that the host cannot set, a mount option
- * that was dropped. Libraries call log_warn(); where the line goes (stderr, the OCI runtime's --log file
- * as text or JSON, nowhere) is the program's business.
+ * Log lines for what is worth saying but is no failure: a limit that the host cannot set, a mount
+ * option that was dropped. Libraries call log_warn(); where the line goes (stderr, the OCI
+ * runtime's --log file as text or JSON, nowhere) is the program's business.
  *
- * Trust: lines may quote hostile names; the sink escapes for its own medium. Threads: the sink is set
- * before threads start. #syscalls: none
+ * Trust: lines may quote hostile names; the sink escapes for its own medium. Threads: the sink is
+ * set before threads start. #syscalls: none
  */
 #include "base/log.h"
 

@@ -1,4 +1,5 @@
-/* Messages that are no result: warnings and debug lines, sent to whatever sink the program chose. */
+/* Messages that are no result: warnings and debug lines, sent to whatever sink the program chose.
+ */
 #pragma once
 
 enum log_level { LEVEL_ERROR, LEVEL_WARN, LEVEL_INFO, LEVEL_DEBUG };

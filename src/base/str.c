@@ -1,6 +1,6 @@
 /*
- * Strings, and numbers as people write them on command lines and in files. Every parser takes the whole
- * string or refuses it; none stops at the first letter that it does not know.
+ * Strings, and numbers as people write them on command lines and in files. Every parser takes the
+ * whole string or refuses it; none stops at the first letter that it does not know.
  *
  * Trust: input is anything. Threads: none. #syscalls: none
  */
@@ -133,12 +133,8 @@ int str_to_duration(const char *s, uint64_t *ns)
 		const char *name;
 		uint64_t ns;
 	} units[] = {
-		{ "ns", 1 },
-		{ "us", 1000 },
-		{ "ms", 1000000 },
-		{ "s", 1000000000 },
-		{ "m", 60000000000 },
-		{ "h", 3600000000000 },
+		{ "ns", 1 },	     { "us", 1000 },	   { "ms", 1000000 },
+		{ "s", 1000000000 }, { "m", 60000000000 }, { "h", 3600000000000 },
 	};
 	uint64_t sum = 0;
 

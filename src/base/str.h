@@ -19,7 +19,8 @@ bool str_ends(const char *s, const char *suffix);
 int str_to_u64(const char *s, uint64_t *out);
 int str_to_i64(const char *s, int64_t *out);
 
-/* "512m", "1.5GiB", "64k", "100": bytes in powers of 1024, as docker reads them. 0, -EINVAL, -ERANGE. */
+/* "512m", "1.5GiB", "64k", "100": bytes in powers of 1024, as docker reads them. 0, -EINVAL,
+ * -ERANGE. */
 int str_to_size(const char *s, uint64_t *out);
 
 /* "10", "1.5s", "200ms", "1h30m": nanoseconds, a bare number is seconds. 0, -EINVAL, -ERANGE. */

@@ -1,6 +1,6 @@
 /*
- * The table of commands, sorted by name. To add one: write cli/cmd_<name>.c with a `struct command` and
- * name it here (docs/FIRST_COMMAND.md).
+ * The table of commands, sorted by name. To add one: write cli/cmd_<name>.c with a `struct command`
+ * and name it here (docs/FIRST_COMMAND.md).
  *
  * #syscalls: none
  */

@@ -14,7 +14,8 @@ static int option_label(const struct opt *o, char *out, size_t size)
 	if (o->letter)
 		snprintf(letter, sizeof(letter), "-%c%s", o->letter, o->name ? "," : "");
 	return snprintf(out, size, "%-3s %s%s%s%s", letter, o->name ? "--" : "",
-			o->name ? o->name : "", o->metavar ? " " : "", o->metavar ? o->metavar : "");
+			o->name ? o->name : "", o->metavar ? " " : "",
+			o->metavar ? o->metavar : "");
 }
 
 static void print_option(const struct opt *o, void *arg)

@@ -1,7 +1,7 @@
 /*
- * warren: one program, many words. Finds the command in the table, parses its options by its table, runs
- * it, and turns an error into one line on stderr and exit status 125. Nothing else in the tree prints
- * errors or exits.
+ * warren: one program, many words. Finds the command in the table, parses its options by its table,
+ * runs it, and turns an error into one line on stderr and exit status 125. Nothing else in the tree
+ * prints errors or exits.
  *
  * Trust: argv and the environment are the user's. Threads: none. #syscalls: write exit_group
  */
@@ -28,7 +28,8 @@ int cli_run(const struct command *cmd, const char *path, int argc, char **argv)
 	snprintf(full, sizeof(full), "%s %s", path, cmd->name);
 	if (cmd->subs)
 		return cli_dispatch(cmd->subs, full, argc, argv);
-	cleanup_free void *settings = calloc(1, cmd->settings_size ? cmd->settings_size : 1);
+	cleanup_free
+	void *settings = calloc(1, cmd->settings_size ? cmd->settings_size : 1);
 
 	if (!settings) {
 		print_error(full, &e, -ENOMEM);
@@ -59,7 +60,8 @@ int cli_run(const struct command *cmd, const char *path, int argc, char **argv)
 
 int cli_dispatch(const struct command *const *table, const char *path, int argc, char **argv)
 {
-	if (argc < 2 || streq(argv[1], "--help") || streq(argv[1], "-h") || streq(argv[1], "help")) {
+	if (argc < 2 || streq(argv[1], "--help") || streq(argv[1], "-h") ||
+	    streq(argv[1], "help")) {
 		help_overview(argc < 2 ? stderr : stdout, path, table);
 		return argc < 2 ? EXIT_WARREN : 0;
 	}

@@ -1,10 +1,10 @@
 /*
  * Command-line parsing from data.
  *
- * A command's options are one array. This file reads argv by it; cli/help.c prints it as help, as a manual
- * page and as completion for three shells. Accepted: --name value, --name=value, -n value, -nvalue,
- * -n=value, -abc for flags, "--" ends options. Long names are never abbreviated, so that adding an option
- * cannot change what a script means.
+ * A command's options are one array. This file reads argv by it; cli/help.c prints it as help, as a
+ * manual page and as completion for three shells. Accepted: --name value, --name=value, -n value,
+ * -nvalue, -n=value, -abc for flags, "--" ends options. Long names are never abbreviated, so that
+ * adding an option cannot change what a script means.
  *
  * Trust: argv is the user's. Threads: none. #syscalls: none
  */
@@ -29,7 +29,8 @@ static bool find(const struct opt *opts, size_t base, const char *name, size_t l
 			continue;
 		}
 		if (letter ? o->letter == letter
-			   : o->name && strlen(o->name) == len && strncmp(o->name, name, len) == 0) {
+			   : o->name && strlen(o->name) == len &&
+				     strncmp(o->name, name, len) == 0) {
 			*f = (struct found){ o, base };
 			return true;
 		}
@@ -160,7 +161,8 @@ int opt_parse(const struct opt *opts, bool stop_at_arg, void *settings, int argc
 		const char *a = argv[i];
 		int r = 0;
 
-		if (streq(a, "--help") || (streq(a, "-h") && !find(opts, 0, NULL, 0, 'h', &(struct found){ 0 })))
+		if (streq(a, "--help") ||
+		    (streq(a, "-h") && !find(opts, 0, NULL, 0, 'h', &(struct found){ 0 })))
 			return -ECANCELED;
 		if (streq(a, "--")) {
 			while (++i < argc)

@@ -36,12 +36,16 @@ struct opt {
 	const char *choices; /* "json|text": other values are refused */
 };
 
-#define OPT_BOOL(c, n, type, member, text)                                                         \
-	{ .kind = OPT_BOOL_, .letter = (c), .name = (n), .offset = offsetof(type, member),         \
-	  .help = (text) }
-#define OPT_VALUE(k, c, n, meta, type, member, text, ...)                                          \
-	{ .kind = (k), .letter = (c), .name = (n), .metavar = (meta),                              \
-	  .offset = offsetof(type, member), .help = (text), ##__VA_ARGS__ }
+#define OPT_BOOL(c, n, type, member, text)                                                       \
+	{                                                                                        \
+		.kind = OPT_BOOL_, .letter = (c), .name = (n), .offset = offsetof(type, member), \
+		.help = (text)                                                                   \
+	}
+#define OPT_VALUE(k, c, n, meta, type, member, text, ...)                       \
+	{                                                                       \
+		.kind = (k), .letter = (c), .name = (n), .metavar = (meta),     \
+		.offset = offsetof(type, member), .help = (text), ##__VA_ARGS__ \
+	}
 #define OPT_STRING(...)	  OPT_VALUE(OPT_STRING_, __VA_ARGS__)
 #define OPT_INT(...)	  OPT_VALUE(OPT_INT_, __VA_ARGS__)
 #define OPT_SIZE(...)	  OPT_VALUE(OPT_SIZE_, __VA_ARGS__)
@@ -49,9 +53,14 @@ struct opt {
 #define OPT_LIST(...)	  OPT_VALUE(OPT_LIST_, __VA_ARGS__)
 #define OPT_CALL(...)	  OPT_VALUE(OPT_CALL_, __VA_ARGS__)
 /* Takes in another table; `member` is the embedded settings struct that it fills. */
-#define OPT_GROUP(table, type, member)                                                             \
-	{ .kind = OPT_GROUP_, .group = (table), .offset = offsetof(type, member) }
-#define OPT_END { .kind = OPT_END_ }
+#define OPT_GROUP(table, type, member)                                                 \
+	{                                                                              \
+		.kind = OPT_GROUP_, .group = (table), .offset = offsetof(type, member) \
+	}
+#define OPT_END                  \
+	{                        \
+		.kind = OPT_END_ \
+	}
 
 struct command {
 	const char *name;
@@ -60,18 +69,19 @@ struct command {
 	const char *text;    /* further paragraphs for --help and the man page, or NULL */
 	const struct opt *opts;
 	size_t settings_size; /* zeroed and handed to `run` */
-	/* Gets the words left after the options, NULL-terminated. Returns the exit status, or -errno with
-	 * `e` set, which main prints and turns into 125. */
+	/* Gets the words left after the options, NULL-terminated. Returns the exit status, or
+	 * -errno with `e` set, which main prints and turns into 125. */
 	int (*run)(void *settings, int argc, char **argv, struct err *e);
 	bool stop_at_arg; /* options end at the first other word: run, exec */
 	bool hidden;
-	int min_args, max_args; /* max_args -1: any number */
+	int min_args, max_args;		   /* max_args -1: any number */
 	const struct command *const *subs; /* NULL-terminated; then `run` is NULL */
 	enum opt_complete complete_args;
 };
 
 /* Parses argv[1..] by `opts` into `settings`. Moves the remaining words to the front of argv and
- * returns their number; -EINVAL with `e` set on anything unknown; -ECANCELED when --help was asked. */
+ * returns their number; -EINVAL with `e` set on anything unknown; -ECANCELED when --help was asked.
+ */
 int opt_parse(const struct opt *opts, bool stop_at_arg, void *settings, int argc, char **argv,
 	      struct err *e);
 

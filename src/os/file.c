@@ -1,8 +1,8 @@
 /*
  * Small files as a whole.
  *
- * Trust: paths are the caller's; nothing here resolves names inside a hostile tree (see os/path.h for that).
- * Threads: any. #syscalls: read write openat fsync renameat unlinkat close getpid
+ * Trust: paths are the caller's; nothing here resolves names inside a hostile tree (see os/path.h
+ * for that). Threads: any. #syscalls: read write openat fsync renameat unlinkat close getpid
  */
 #include "os/file.h"
 
@@ -80,7 +80,8 @@ int read_all(int fd, struct buf *b)
 
 int file_read(int dirfd, const char *path, struct buf *b)
 {
-	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	cleanup_fd
+	int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -89,7 +90,8 @@ int file_read(int dirfd, const char *path, struct buf *b)
 
 int file_poke(int dirfd, const char *path, const char *text)
 {
-	cleanup_fd int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+	cleanup_fd
+	int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -112,8 +114,8 @@ int file_replace(int dirfd, const char *path, const void *p, size_t n, mode_t mo
 	if (len < 0 || (size_t)len >= sizeof(tmp))
 		return -ENAMETOOLONG;
 	unlinkat(dirfd, tmp, 0);
-	cleanup_fd int fd =
-		openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	cleanup_fd
+	int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 
 	if (fd < 0)
 		return -errno;

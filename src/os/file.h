@@ -11,15 +11,17 @@ ssize_t read_full(int fd, void *p, size_t n);
 /* Writes all; restarts on EINTR. 0 or -errno. */
 int write_full(int fd, const void *p, size_t n);
 
-/* Appends the rest of `fd` to `b`, up to its maximum. 0 or -errno (-EMSGSIZE: larger than the maximum). */
+/* Appends the rest of `fd` to `b`, up to its maximum. 0 or -errno (-EMSGSIZE: larger than the
+ * maximum). */
 int read_all(int fd, struct buf *b);
 
 /* Appends the file's content; `path` is relative to `dirfd` (or AT_FDCWD). 0 or -errno. */
 int file_read(int dirfd, const char *path, struct buf *b);
 
-/* Writes an existing file in one write(2), the way cgroup, proc and sys files want it. 0 or -errno. */
+/* Writes an existing file in one write(2), the way cgroup, proc and sys files want it. 0 or -errno.
+ */
 int file_poke(int dirfd, const char *path, const char *text);
 
-/* Replaces `path` so that a reader or a crash sees the old or the new content, never a part: temporary
- * name beside it, fsync when `sync`, rename. 0 or -errno. */
+/* Replaces `path` so that a reader or a crash sees the old or the new content, never a part:
+ * temporary name beside it, fsync when `sync`, rename. 0 or -errno. */
 int file_replace(int dirfd, const char *path, const void *p, size_t n, mode_t mode, int sync);

@@ -1,9 +1,9 @@
 /*
  * The event loop of the keeper and the VMM's main thread.
  *
- * Level-triggered epoll; timers are a list ordered by deadline (there are never more than a handful), and
- * the nearest one is the timeout of epoll_wait. A callback may remove and free any source: sources that
- * leave while a batch is being dispatched are blanked out of that batch.
+ * Level-triggered epoll; timers are a list ordered by deadline (there are never more than a
+ * handful), and the nearest one is the timeout of epoll_wait. A callback may remove and free any
+ * source: sources that leave while a batch is being dispatched are blanked out of that batch.
  *
  * Trust: none crosses here. Threads: one loop, one thread.
  * #syscalls: epoll_create1 epoll_ctl epoll_wait clock_gettime rt_sigprocmask signalfd4 close
@@ -35,7 +35,7 @@ int loop_init(struct loop *l)
 
 void loop_fini(struct loop *l)
 {
-	list_for_each_safe(p, &l->timers)
+	list_for_each_safe (p, &l->timers)
 		loop_disarm(list_item(p, struct loop_timer, link));
 	if (l->epfd >= 0)
 		close(l->epfd);
@@ -99,7 +99,8 @@ static int timeout_for(struct loop *l, int timeout_ms)
 	return timeout_ms >= 0 && (uint64_t)timeout_ms < ms ? timeout_ms : (int)ms;
 }
 
-/* Timers armed by a callback wait for the next round, so a timer that re-arms itself cannot starve us. */
+/* Timers armed by a callback wait for the next round, so a timer that re-arms itself cannot starve
+ * us. */
 static void fire_timers(struct loop *l)
 {
 	uint64_t now = now_ns();

@@ -1,4 +1,5 @@
-/* The event loop: descriptors, timers and signals on one epoll. Sources are embedded by their owners. */
+/* The event loop: descriptors, timers and signals on one epoll. Sources are embedded by their
+ * owners. */
 #pragma once
 
 #include <signal.h>
@@ -20,7 +21,7 @@ struct loop_fd {
 };
 
 struct loop_timer {
-	struct list link; /* in the loop's list, ordered by deadline */
+	struct list link;  /* in the loop's list, ordered by deadline */
 	uint64_t deadline; /* CLOCK_MONOTONIC, ns */
 	void (*fn)(struct loop_timer *t);
 	bool armed;
@@ -57,5 +58,6 @@ void loop_stop(struct loop *l, int result);
 /* CLOCK_MONOTONIC in ns. */
 uint64_t now_ns(void);
 
-/* Blocks `set` for the calling thread and returns a signalfd for it (CLOEXEC, non-blocking), or -errno. */
+/* Blocks `set` for the calling thread and returns a signalfd for it (CLOEXEC, non-blocking), or
+ * -errno. */
 int signal_fd_open(const sigset_t *set);

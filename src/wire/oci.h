@@ -1,8 +1,9 @@
 /* The runtime-spec's config.json (1.3) as C structs: what every wall is created from.
  *
- * All memory belongs to the spec (an arena and the JSON document, whose strings are pointed into) and goes
- * with oci_spec_free(). An absent string is NULL, an absent list has n == 0, an absent object is NULL, an
- * absent number has set == false. Names and units are those of the specification. */
+ * All memory belongs to the spec (an arena and the JSON document, whose strings are pointed into)
+ * and goes with oci_spec_free(). An absent string is NULL, an absent list has n == 0, an absent
+ * object is NULL, an absent number has set == false. Names and units are those of the
+ * specification. */
 #pragma once
 
 #include <stdbool.h>
@@ -91,7 +92,8 @@ struct oci_process {
 		int class; /* IOPRIO_CLASS_* */
 		int priority;
 	} io_priority;
-	const char *cpu_affinity_initial, *cpu_affinity_final; /* execCPUAffinity; lists like "0-3,7" */
+	const char *cpu_affinity_initial,
+		*cpu_affinity_final; /* execCPUAffinity; lists like "0-3,7" */
 };
 
 /* config.md, "POSIX-platform Hooks"; order of the array is the order of the run */
@@ -144,7 +146,7 @@ struct oci_device {
 /* config-linux.md, "Control groups" */
 struct oci_device_rule {
 	bool allow;
-	char type; /* 'a', 'b' or 'c' */
+	char type;	      /* 'a', 'b' or 'c' */
 	int64_t major, minor; /* -1: any */
 	bool read, write, mknod;
 };
@@ -187,7 +189,8 @@ struct oci_resources {
 		struct oci_bool disable_oom_killer, use_hierarchy, check_before_update;
 	} memory;
 	struct {
-		struct oci_num shares, quota, burst, period, realtime_runtime, realtime_period, idle;
+		struct oci_num shares, quota, burst, period, realtime_runtime, realtime_period,
+			idle;
 		const char *cpus, *mems;
 	} cpu;
 	struct {
@@ -303,7 +306,7 @@ struct oci_vm {
 	const char *kernel_path, *kernel_initrd;
 	struct oci_strings kernel_parameters;
 	const char *image_path, *image_format; /* format: "raw", "qcow2", ... */
-	struct oci_num vcpus, memory; /* hwConfig; memory in bytes */
+	struct oci_num vcpus, memory;	       /* hwConfig; memory in bytes */
 };
 
 struct oci_spec {
@@ -322,9 +325,10 @@ struct oci_spec {
 };
 
 /* Parses `n` bytes of JSON (at most 8 MiB). On failure returns -errno and names the member:
- * "config.json: process.user.uid: expected an integer between 0 and 4294967295". `name` is what to call
- * the document in errors. On success `*out` is to be freed. */
-int oci_spec_parse(const char *json, size_t n, const char *name, struct oci_spec **out, struct err *e);
+ * "config.json: process.user.uid: expected an integer between 0 and 4294967295". `name` is what to
+ * call the document in errors. On success `*out` is to be freed. */
+int oci_spec_parse(const char *json, size_t n, const char *name, struct oci_spec **out,
+		   struct err *e);
 
 /* The same for a lone process object (`exec --process`) and a lone resources object (`update
  * --resources`); the struct is owned by the returned spec, in which all else is empty
