@@ -1,0 +1,320 @@
+/*
+ * warren-decompress MAXIMUM: standard input in gzip, xz, lzma, zstd or lz4 (frame or the kernel's
+ * legacy form) to standard output, never more than MAXIMUM bytes. It exists so that `warren` links
+ * none of these libraries and so that none of them sees anything but its two pipes: before the
+ * first byte is read the program gives up its user, all other descriptors and every system call but
+ * the few below.
+ *
+ * What follows the end of the compressed stream is left unread (kernel images append their size).
+ *
+ * Trust: every byte of the input is hostile. Threads: none.
+ * #syscalls: read write mmap munmap mremap brk madvise futex exit_group rt_sigreturn
+ */
+#include <errno.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <lz4.h>
+#include <lz4frame.h>
+#include <lzma.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#define IN_SIZE	 (256u << 10)
+#define OUT_SIZE (1u << 20)
+/* The kernel's legacy LZ4: independent blocks of at most 8 MB. */
+#define LZ4_LEGACY_BLOCK (8u << 20)
+/* Address space of the whole program; zstd and xz windows fit. */
+#define MEMORY_MAX (512u << 20)
+
+static struct {
+	uint8_t *in, *out;
+	size_t in_pos, in_len;
+	uint64_t written, max;
+} io;
+
+static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
+{
+	char line[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	int n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
+
+	va_end(ap);
+	n = n < 0 ? 0 : n;
+	if ((size_t)n > sizeof(line) - 2)
+		n = sizeof(line) - 2;
+	line[n++] = '\n';
+	if (write(2, line, (size_t)n) < 0)
+		_exit(2);
+	_exit(1);
+}
+
+/* Fills the empty input buffer; 0 at the end. */
+static size_t refill(void)
+{
+	ssize_t n;
+
+	do
+		n = read(0, io.in, IN_SIZE);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		die("read: %s", strerrordesc_np(errno));
+	io.in_pos = 0;
+	io.in_len = (size_t)n;
+	return io.in_len;
+}
+
+/* Exactly `n` bytes into `p`; returns how many there were. */
+static size_t take(void *p, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		if (io.in_pos == io.in_len && !refill())
+			break;
+		size_t part = io.in_len - io.in_pos < n - done ? io.in_len - io.in_pos : n - done;
+
+		memcpy((uint8_t *)p + done, io.in + io.in_pos, part);
+		io.in_pos += part;
+		done += part;
+	}
+	return done;
+}
+
+static void emit(const uint8_t *p, size_t n)
+{
+	if (n > io.max - io.written)
+		die("more than %llu bytes when unpacked", (unsigned long long)io.max);
+	io.written += n;
+	while (n) {
+		ssize_t w = write(1, p, n);
+
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < 0)
+			die("write: %s", strerrordesc_np(errno));
+		p += w;
+		n -= (size_t)w;
+	}
+}
+
+static void run_gzip(void)
+{
+	z_stream z = { 0 };
+	int r = inflateInit2(&z, 15 + 16);
+
+	while (r == Z_OK) {
+		if (io.in_pos == io.in_len && !refill())
+			die("gzip: truncated");
+		z.next_in = io.in + io.in_pos;
+		z.avail_in = (uInt)(io.in_len - io.in_pos);
+		z.next_out = io.out;
+		z.avail_out = OUT_SIZE;
+		r = inflate(&z, Z_NO_FLUSH);
+		io.in_pos = io.in_len - z.avail_in;
+		emit(io.out, OUT_SIZE - z.avail_out);
+		if (r == Z_BUF_ERROR && io.in_pos == io.in_len)
+			r = Z_OK;
+	}
+	if (r != Z_STREAM_END)
+		die("gzip: %s", z.msg ? z.msg : "damaged");
+}
+
+static void run_xz(int alone)
+{
+	lzma_stream s = LZMA_STREAM_INIT;
+	lzma_ret r = alone ? lzma_alone_decoder(&s, MEMORY_MAX / 2)
+			   : lzma_stream_decoder(&s, MEMORY_MAX / 2, 0);
+	lzma_action action = LZMA_RUN;
+
+	while (r == LZMA_OK) {
+		if (io.in_pos == io.in_len && !refill())
+			action = LZMA_FINISH;
+		s.next_in = io.in + io.in_pos;
+		s.avail_in = io.in_len - io.in_pos;
+		s.next_out = io.out;
+		s.avail_out = OUT_SIZE;
+		r = lzma_code(&s, action);
+		io.in_pos = io.in_len - s.avail_in;
+		emit(io.out, OUT_SIZE - s.avail_out);
+	}
+	if (r == LZMA_BUF_ERROR)
+		die("xz: truncated");
+	if (r == LZMA_MEMLIMIT_ERROR)
+		die("xz: wants more than %u MB of memory", MEMORY_MAX >> 21);
+	if (r != LZMA_STREAM_END)
+		die("xz: damaged (%d)", (int)r);
+}
+
+static void run_zstd(void)
+{
+	ZSTD_DStream *d = ZSTD_createDStream();
+	size_t r = 1;
+
+	if (!d)
+		die("zstd: out of memory");
+	while (r) {
+		if (io.in_pos == io.in_len && !refill())
+			die("zstd: truncated");
+		ZSTD_inBuffer in = { io.in, io.in_len, io.in_pos };
+		ZSTD_outBuffer out = { io.out, OUT_SIZE, 0 };
+
+		r = ZSTD_decompressStream(d, &out, &in);
+		if (ZSTD_isError(r))
+			die("zstd: %s", ZSTD_getErrorName(r));
+		io.in_pos = in.pos;
+		emit(io.out, out.pos);
+	}
+}
+
+static void run_lz4_frame(void)
+{
+	LZ4F_dctx *d;
+	size_t r = LZ4F_createDecompressionContext(&d, LZ4F_VERSION);
+
+	if (LZ4F_isError(r))
+		die("lz4: out of memory");
+	do {
+		if (io.in_pos == io.in_len && !refill())
+			die("lz4: truncated");
+		size_t n_in = io.in_len - io.in_pos, n_out = OUT_SIZE;
+
+		r = LZ4F_decompress(d, io.out, &n_out, io.in + io.in_pos, &n_in, NULL);
+		if (LZ4F_isError(r))
+			die("lz4: %s", LZ4F_getErrorName(r));
+		io.in_pos += n_in;
+		emit(io.out, n_out);
+	} while (r);
+}
+
+static void run_lz4_legacy(void)
+{
+	uint8_t *in = malloc((size_t)LZ4_compressBound(LZ4_LEGACY_BLOCK));
+	uint8_t *out = malloc(LZ4_LEGACY_BLOCK);
+	uint8_t word[4];
+
+	if (!in || !out)
+		die("lz4: out of memory");
+	take(word, 4);
+	for (;;) {
+		size_t got = take(word, 4);
+
+		if (got == 0)
+			return;
+		uint32_t n = (uint32_t)word[0] | (uint32_t)word[1] << 8 | (uint32_t)word[2] << 16 |
+			     (uint32_t)word[3] << 24;
+
+		if (got < 4 || n == 0 || n > (uint32_t)LZ4_compressBound(LZ4_LEGACY_BLOCK))
+			die("lz4: a block of %u bytes", n);
+		if (take(in, n) != n)
+			die("lz4: truncated");
+		int r = LZ4_decompress_safe((char *)in, (char *)out, (int)n, LZ4_LEGACY_BLOCK);
+
+		if (r < 0)
+			die("lz4: damaged");
+		emit(out, (size_t)r);
+	}
+}
+
+/* Nothing but this process's memory and descriptors 0, 1 and 2 afterwards. */
+static void confine(void)
+{
+	static const int calls[] = { SYS_read,	 SYS_write,	 SYS_mmap,	  SYS_munmap,
+				     SYS_mremap, SYS_brk,	 SYS_madvise,	  SYS_futex,
+				     SYS_exit,	 SYS_exit_group, SYS_rt_sigreturn };
+	enum { N = sizeof(calls) / sizeof(calls[0]) };
+	struct sock_filter f[N + 5];
+	struct rlimit memory = { MEMORY_MAX, MEMORY_MAX }, none = { 0, 0 };
+	unsigned n = 0;
+
+	if (syscall(SYS_close_range, 3u, ~0u, 0) < 0 && errno != ENOSYS)
+		die("close_range: %s", strerrordesc_np(errno));
+	setrlimit(RLIMIT_AS, &memory);
+	setrlimit(RLIMIT_CORE, &none);
+	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setgid(65534) < 0 || setuid(65534) < 0) &&
+	    errno != EPERM && errno != EINVAL)
+		die("setuid: %s", strerrordesc_np(errno));
+	f[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					      offsetof(struct seccomp_data, arch));
+	f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0,
+					      N + 1);
+	f[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					      offsetof(struct seccomp_data, nr));
+	for (unsigned i = 0; i < N; i++)
+		f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i],
+						      (uint8_t)(N - i), 0);
+	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog prog = { (unsigned short)n, f };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
+		die("seccomp: %s", strerrordesc_np(errno));
+}
+
+/* A pipe may give a few bytes at first: reads until the format can be told. */
+static void gather_head(void)
+{
+	while (io.in_len < 6) {
+		ssize_t n = read(0, io.in + io.in_len, IN_SIZE - io.in_len);
+
+		if (n < 0 && errno != EINTR)
+			die("read: %s", strerrordesc_np(errno));
+		if (n == 0)
+			break;
+		io.in_len += n > 0 ? (size_t)n : 0;
+	}
+}
+
+static int starts(const char *magic, size_t n)
+{
+	return io.in_len >= n && memcmp(io.in, magic, n) == 0;
+}
+
+int main(int argc, char **argv)
+{
+	char *end = NULL;
+
+	if (argc == 2)
+		io.max = strtoull(argv[1], &end, 10);
+	if (!end || *end || end == argv[1])
+		die("usage: warren-decompress MAXIMUM <compressed >plain");
+	io.in = malloc(IN_SIZE);
+	io.out = malloc(OUT_SIZE);
+	if (!io.in || !io.out)
+		die("out of memory");
+#ifndef __SANITIZE_ADDRESS__
+	confine();
+#endif
+	gather_head();
+	if (starts("\x1f\x8b", 2))
+		run_gzip();
+	else if (starts("\xfd"
+			"7zXZ\0",
+			6))
+		run_xz(0);
+	else if (starts("\x5d\0\0", 3))
+		run_xz(1);
+	else if (starts("\x28\xb5\x2f\xfd", 4))
+		run_zstd();
+	else if (starts("\x02\x21\x4c\x18", 4))
+		run_lz4_legacy();
+	else if (starts("\x04\x22\x4d\x18", 4))
+		run_lz4_frame();
+	else
+		die("not compressed in a known way (gzip, xz, lzma, zstd, lz4)");
+	_exit(0);
+}
