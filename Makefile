@@ -1,7 +1,7 @@
 # A thin front for meson. Every target installs what it needs from the distribution when run as root.
 B ?= build
 
-.PHONY: all demo test unit asan fuzz bench fmt install deb clean deps tidy
+.PHONY: all deps unit test demo bench fmt install deb clean
 all: $(B)/build.ninja
 	@ninja -C $(B)
 
@@ -11,18 +11,33 @@ $(B)/build.ninja: meson.build | deps
 deps:
 	@tools/install-deps build
 
-unit: all
-	@meson test -C $(B) --suite unit --print-errorlogs
-
-test: all
+# cmocka may have come only now: then the build learns of it.
+$(B)/.test: | $(B)/build.ninja
 	@tools/install-deps test
-	@tools/run-tests $(B)
+	@meson introspect --tests $(B) | grep -q '"unit"' || meson setup --reconfigure $(B) >/dev/null
+	@touch $@
+
+unit: $(B)/.test all
+	@tools/run-tests $(B) --only unit
+
+test: $(B)/.test all
+	@tools/run-tests $(B) $(T)
+
+demo: all
+	@tools/demo $(B)
+
+bench: all
+	@tools/install-deps bench
+	@bench/run --build $(B) $(T)
 
 fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
 install: all
-	@meson install -C $(B)
+	@meson install -C $(B) --no-rebuild
+
+deb: all
+	@tools/make-deb $(B)
 
 clean:
 	rm -rf $(B)

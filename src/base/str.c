@@ -183,6 +183,44 @@ int str_to_bool(const char *s, bool *out)
 	return -EINVAL;
 }
 
+/* Optimal string alignment: three rows of the table suffice. */
+size_t str_distance(const char *a, const char *b)
+{
+	enum { LONGEST = 63 };
+	size_t rows[3][LONGEST + 1], n = strlen(a), m = strlen(b);
+	size_t *before = rows[0], *last = rows[1], *now = rows[2];
+
+	if (n > LONGEST || m > LONGEST)
+		return SIZE_MAX;
+	for (size_t k = 0; k <= m; k++)
+		last[k] = before[k] = k;
+	for (size_t i = 1; i <= n; i++) {
+		now[0] = i;
+		for (size_t k = 1; k <= m; k++) {
+			size_t change = last[k - 1] + (a[i - 1] != b[k - 1]);
+
+			size_t gap = MIN(last[k], now[k - 1]) + 1;
+
+			now[k] = MIN(change, gap);
+			if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1])
+				now[k] = MIN(now[k], before[k - 2] + 1);
+		}
+		size_t *oldest = before;
+
+		before = last;
+		last = now;
+		now = oldest;
+	}
+	return last[m];
+}
+
+size_t str_slips_allowed(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n < 3 ? 0 : n < 6 ? 1 : 2;
+}
+
 int strlist_add(struct strlist *l, const char *s)
 {
 	char **v = realloc(l->v, (l->n + 2) * sizeof(*v));

@@ -29,6 +29,12 @@ int str_to_duration(const char *s, uint64_t *ns);
 /* "true", "false", "1", "0", "yes", "no", "on", "off". 0 or -EINVAL. */
 int str_to_bool(const char *s, bool *out);
 
+/* How many letters must be added, dropped, changed or swapped with their neighbour to make `b` of
+ * `a`; SIZE_MAX when either has more than 63. For "did you mean". */
+size_t str_distance(const char *a, const char *b);
+/* The largest distance at which another word may be meant by this one. */
+size_t str_slips_allowed(const char *s);
+
 /* A growing list of owned strings, NULL-terminated in `v` once something was added. */
 struct strlist {
 	char **v;

@@ -6,9 +6,11 @@
  */
 #include "cli/cli.h"
 
+extern const struct command cmd_complete;
+extern const struct command cmd_completion;
+extern const struct command cmd_manual;
 extern const struct command cmd_version;
 
 const struct command *const commands[] = {
-	&cmd_version,
-	NULL,
+	&cmd_complete, &cmd_completion, &cmd_manual, &cmd_version, NULL,
 };

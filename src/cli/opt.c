@@ -28,6 +28,8 @@ static bool find(const struct opt *opts, size_t base, const char *name, size_t l
 				return true;
 			continue;
 		}
+		if (o->kind == OPT_HEADING_)
+			continue;
 		if (letter ? o->letter == letter
 			   : o->name && strlen(o->name) == len &&
 				     strncmp(o->name, name, len) == 0) {
@@ -36,6 +38,13 @@ static bool find(const struct opt *opts, size_t base, const char *name, size_t l
 		}
 	}
 	return false;
+}
+
+const struct opt *opt_find(const struct opt *opts, const char *name, size_t len, char letter)
+{
+	struct found f;
+
+	return find(opts, 0, name, len, letter, &f) ? f.opt : NULL;
 }
 
 void opt_each(const struct opt *opts, void (*fn)(const struct opt *o, void *arg), void *arg)
@@ -94,6 +103,7 @@ static int store(const struct found *f, const char *shown, const char *value, ch
 		r = o->call(value, dest, e);
 		return r < 0 ? err_wrap(e, "%s", shown) : 0;
 	case OPT_GROUP_:
+	case OPT_HEADING_:
 	case OPT_END_:
 		break;
 	}
@@ -103,6 +113,32 @@ static int store(const struct found *f, const char *shown, const char *value, ch
 		return err_set(e, r, "%s: '%s' is not a valid %s", shown, value,
 			       o->metavar ? o->metavar : "true or false");
 	return 0;
+}
+
+struct guess {
+	const char *wrong, *best;
+	size_t distance;
+};
+
+static void guess_option(const struct opt *o, void *arg)
+{
+	struct guess *g = arg;
+	size_t d = o->kind != OPT_HEADING_ && o->name ? str_distance(g->wrong, o->name) : SIZE_MAX;
+
+	if (d < g->distance) {
+		g->distance = d;
+		g->best = o->name;
+	}
+}
+
+static int unknown_long(const struct opt *opts, const char *shown, struct err *e)
+{
+	struct guess g = { .wrong = shown + 2, .distance = 1 + str_slips_allowed(shown + 2) };
+
+	opt_each(opts, guess_option, &g);
+	if (g.best)
+		return err_set(e, -EINVAL, "unknown option %s; did you mean --%s?", shown, g.best);
+	return err_set(e, -EINVAL, "unknown option %s", shown);
 }
 
 static int parse_long(const struct opt *opts, char *settings, int argc, char **argv, int *i,
@@ -116,7 +152,7 @@ static int parse_long(const struct opt *opts, char *settings, int argc, char **a
 
 	snprintf(shown, sizeof(shown), "--%.*s", (int)len, name);
 	if (!find(opts, 0, name, len, 0, &f))
-		return err_set(e, -EINVAL, "unknown option %s", shown);
+		return unknown_long(opts, shown, e);
 	if (!value && f.opt->kind == OPT_BOOL_)
 		value = "true";
 	if (!value) {

@@ -18,6 +18,7 @@ enum opt_kind {
 	OPT_LIST_,     /* struct strlist; may be given many times */
 	OPT_CALL_,     /* fn(value, settings + offset, err) */
 	OPT_GROUP_,    /* the options of another table */
+	OPT_HEADING_,  /* no option: a title over those that follow, in help and manual */
 };
 
 /* What shells offer for the value. */
@@ -57,6 +58,10 @@ struct opt {
 	{                                                                              \
 		.kind = OPT_GROUP_, .group = (table), .offset = offsetof(type, member) \
 	}
+#define OPT_HEADING(text)                            \
+	{                                            \
+		.kind = OPT_HEADING_, .help = (text) \
+	}
 #define OPT_END                  \
 	{                        \
 		.kind = OPT_END_ \
@@ -88,5 +93,9 @@ int opt_parse(const struct opt *opts, bool stop_at_arg, void *settings, int argc
 /* Frees the lists that parsing filled. */
 void opt_free(const struct opt *opts, void *settings);
 
-/* Calls `fn` for each option, groups flattened. */
+/* Calls `fn` for each option and heading, groups flattened. */
 void opt_each(const struct opt *opts, void (*fn)(const struct opt *o, void *arg), void *arg);
+
+/* The option that `--name` or `-l` means (`len` bytes of `name`, or `letter`), groups searched;
+ * NULL: none. */
+const struct opt *opt_find(const struct opt *opts, const char *name, size_t len, char letter);
