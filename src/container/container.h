@@ -4,12 +4,13 @@
  *
  *	container_create()	clones init; it builds the root and stops before the command
  *	container_start()	lets it go on: over the sync socket in the process that created it,
- *over `start.sock` in the instance's directory in any other process container_exec()	a further
- *process inside container_kill()	by pidfd, never by a number that may have been reused
+ *				over `start.sock` in the instance's directory in any other
+ *	container_exec()	a further process inside
+ *	container_kill()	by pidfd, never by a number that may have been reused
  *
  * The caller of container_create() is init's parent: it waits for it, runs no hooks itself (all six
- *are run by these calls and container_poststop()), and keeps what must survive in its state file.
- *Nothing here writes state, except by the `record` callback. */
+ * are run by these calls and container_poststop()), and keeps what must survive in its state file.
+ * Nothing here writes state, except by the `record` callback. */
 #pragma once
 
 #include <stdbool.h>
