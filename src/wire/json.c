@@ -186,8 +186,9 @@ static int read_word(struct json_reader *r, const struct json_at *at, struct jso
 			*out = w->value;
 			return 0;
 		}
-		buf_addf(&known, "%s%s", known.len ? ", " : "", w->word);
 	}
+	for (const struct json_word *w = words; w->word; w++)
+		buf_addf(&known, "%s%s", known.len ? ", " : "", w->word);
 	json_fail(r, at, "'%.80s' is none of %s", s, buf_str(&known));
 	buf_fini(&known);
 	return -EINVAL;
