@@ -1,7 +1,7 @@
 # A thin front for meson. Every target installs what it needs from the distribution when run as root.
 B ?= build
 
-.PHONY: all deps unit test demo bench fmt install deb clean
+.PHONY: all deps unit test demo bench bed fmt install deb clean
 all: $(B)/build.ninja
 	@ninja -C $(B)
 
@@ -29,6 +29,11 @@ demo: all
 bench: all
 	@tools/install-deps bench
 	@bench/run --build $(B) $(T)
+
+# make bed CMD='...': runs a command line on a machine with true hardware virtualization, emulated.
+bed: all
+	@tools/install-deps bed
+	@tools/bed --build $(B) '$(subst ','\'',$(CMD))'
 
 fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
