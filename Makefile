@@ -33,7 +33,7 @@ bench: all
 # make bed CMD='...': runs a command line on a machine with true hardware virtualization, emulated.
 bed: all
 	@tools/install-deps bed
-	@tools/bed --build $(B) '$(subst ','\'',$(CMD))'
+	@tools/bed --build $(B) '$(subst ','\'',$(value CMD))'
 
 fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
