@@ -1,0 +1,123 @@
+/*
+ * Guest memory.
+ *
+ * A guest's memory is one mapping of this process and one KVM memory slot. Everything that touches it asks
+ * memory_at for the whole range first; there is no other way from a guest-physical address to a pointer.
+ *
+ * Trust: addresses and lengths are the guest's. The check is written so that it cannot wrap. Memory that was
+ * once judged may change under us: callers copy before they judge.
+ * Threads: any, after memory_init. #syscalls: mmap munmap madvise memfd_create ftruncate close
+ */
+#include "machine/memory.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* Maps with 2 MB alignment, so that huge pages line up with guest-physical ones. */
+static uint8_t *map_aligned(uint64_t size)
+{
+	uint8_t *p = mmap(NULL, size + PAGE_2M, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	uint64_t skip = (PAGE_2M - ((uintptr_t)p & (PAGE_2M - 1))) & (PAGE_2M - 1);
+
+	if (skip)
+		munmap(p, skip);
+	if (skip < PAGE_2M)
+		munmap(p + skip + size, PAGE_2M - skip);
+	return p + skip;
+}
+
+static int map_over(struct memory *m, uint64_t size, int flags, int fd, uint64_t offset,
+		    struct err *e)
+{
+	uint8_t *at = map_aligned(size);
+
+	if (!at)
+		return err_sys(e, -errno, "no address space for %llu MB of guest memory",
+			       (unsigned long long)(size >> 20));
+	if (mmap(at, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, fd,
+		 (off_t)offset) == MAP_FAILED) {
+		int r = err_sys(e, -errno, "cannot map %llu MB of guest memory",
+				(unsigned long long)(size >> 20));
+
+		munmap(at, size);
+		return r;
+	}
+	m->base = at;
+	m->size = size;
+	return 0;
+}
+
+int memory_init(struct memory *m, uint64_t size, bool shared, struct err *e)
+{
+	*m = (struct memory){ .fd = -1 };
+	if (!size || size % PAGE_2M)
+		return err_set(e, -EINVAL, "guest memory of %llu bytes is not a multiple of 2 MB",
+			       (unsigned long long)size);
+	if (!shared) {
+		int r = map_over(m, size, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, e);
+
+		if (!r)
+			madvise(m->base, size, MADV_HUGEPAGE);
+		return r;
+	}
+	cleanup_fd
+	int fd = memfd_create("guest-memory", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
+		return err_sys(e, -errno, "cannot make %llu MB of shareable guest memory",
+			       (unsigned long long)(size >> 20));
+	int r = map_over(m, size, MAP_SHARED, fd, 0, e);
+
+	if (!r)
+		m->fd = steal_fd(&fd);
+	return r;
+}
+
+int memory_init_file(struct memory *m, int fd, uint64_t offset, uint64_t size, struct err *e)
+{
+	*m = (struct memory){ .fd = -1 };
+	return map_over(m, size, MAP_PRIVATE, fd, offset, e);
+}
+
+void memory_fini(struct memory *m)
+{
+	if (m->base)
+		munmap(m->base, m->size);
+	close_fd(&m->fd);
+	*m = (struct memory){ .fd = -1 };
+}
+
+void *memory_at(const struct memory *m, gpa_t gpa, uint64_t len)
+{
+	if (gpa.v > m->size || len > m->size - gpa.v)
+		return NULL;
+	return m->base + gpa.v;
+}
+
+int memory_read(const struct memory *m, gpa_t gpa, void *to, uint64_t len)
+{
+	const void *p = memory_at(m, gpa, len);
+
+	if (!p)
+		return -EFAULT;
+	memcpy(to, p, len);
+	return 0;
+}
+
+int memory_write(const struct memory *m, gpa_t gpa, const void *from, uint64_t len)
+{
+	void *p = memory_at(m, gpa, len);
+
+	if (!p)
+		return -EFAULT;
+	memcpy(p, from, len);
+	return 0;
+}

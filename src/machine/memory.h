@@ -1,0 +1,39 @@
+/* Guest memory and its one door. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* A guest-physical address: never mixed up with a host pointer, a frame number or a virtual address. */
+typedef struct {
+	uint64_t v;
+} gpa_t;
+
+#define GPA(x)	((gpa_t){ (x) })
+#define PAGE	4096u
+#define PAGE_2M (2u << 20)
+
+/* One range [0, size) of guest-physical memory. */
+struct memory {
+	uint8_t *base; /* NULL: none */
+	uint64_t size;
+	int fd; /* memfd behind it, -1: anonymous or a private file mapping */
+};
+
+/* `size` is a multiple of 2 MB. `shared`: a memfd, so that another process may map it too; else
+ * anonymous, with huge pages where the host gives them. 0 or -errno. */
+int memory_init(struct memory *m, uint64_t size, bool shared, struct err *e);
+/* A private copy-on-write view of `fd` from `offset`: a clone. */
+int memory_init_file(struct memory *m, int fd, uint64_t offset, uint64_t size, struct err *e);
+void memory_fini(struct memory *m);
+
+/* The door: `len` bytes at `gpa`, or NULL when any byte of it is outside. The guest may change what is
+ * there at any time: read a value once, judge the copy, use the copy. */
+void *memory_at(const struct memory *m, gpa_t gpa, uint64_t len);
+
+/* Whole copies through the door. 0 or -EFAULT. */
+int memory_read(const struct memory *m, gpa_t gpa, void *to, uint64_t len);
+int memory_write(const struct memory *m, gpa_t gpa, const void *from, uint64_t len);
