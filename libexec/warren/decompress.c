@@ -1,9 +1,9 @@
 /*
- * warren-decompress MAXIMUM: standard input in gzip, xz, lzma, zstd or lz4 (frame or the kernel's
- * legacy form) to standard output, never more than MAXIMUM bytes. It exists so that `warren` links
- * none of these libraries and so that none of them sees anything but its two pipes: before the
- * first byte is read the program gives up its user, all other descriptors and every system call but
- * the few below.
+ * warren-decompress MAXIMUM [LENGTH]: standard input (its first LENGTH bytes) in gzip, xz, lzma,
+ * zstd or lz4 (frame or the kernel's legacy form) to standard output, never more than MAXIMUM
+ * bytes. It exists so that `warren` links none of these libraries and so that none of them sees
+ * anything but its two pipes: before the first byte is read the program gives up its user, all
+ * other descriptors and every system call but the few below.
  *
  * What follows the end of the compressed stream is left unread (kernel images append their size).
  *
@@ -42,6 +42,7 @@ static struct {
 	uint8_t *in, *out;
 	size_t in_pos, in_len;
 	uint64_t written, max;
+	uint64_t left; /* of the input */
 } io;
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
@@ -62,18 +63,26 @@ static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt,
 	_exit(1);
 }
 
+/* At most `n` bytes of input; 0 at the end. */
+static size_t fetch(uint8_t *p, size_t n)
+{
+	ssize_t got;
+
+	n = n < io.left ? n : (size_t)io.left;
+	do
+		got = read(0, p, n);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		die("read: %s", strerrordesc_np(errno));
+	io.left -= (uint64_t)got;
+	return (size_t)got;
+}
+
 /* Fills the empty input buffer; 0 at the end. */
 static size_t refill(void)
 {
-	ssize_t n;
-
-	do
-		n = read(0, io.in, IN_SIZE);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		die("read: %s", strerrordesc_np(errno));
 	io.in_pos = 0;
-	io.in_len = (size_t)n;
+	io.in_len = fetch(io.in, IN_SIZE);
 	return io.in_len;
 }
 
@@ -217,8 +226,13 @@ static void run_lz4_legacy(void)
 		uint32_t n = (uint32_t)word[0] | (uint32_t)word[1] << 8 | (uint32_t)word[2] << 16 |
 			     (uint32_t)word[3] << 24;
 
-		if (got < 4 || n == 0 || n > (uint32_t)LZ4_compressBound(LZ4_LEGACY_BLOCK))
+		if (got < 4)
+			die("lz4: truncated");
+		if (n > (uint32_t)LZ4_compressBound(LZ4_LEGACY_BLOCK)) {
+			if (take(in, 1) == 0) /* the size that the kernel's build appends */
+				return;
 			die("lz4: a block of %u bytes", n);
+		}
 		if (take(in, n) != n)
 			die("lz4: truncated");
 		int r = LZ4_decompress_safe((char *)in, (char *)out, (int)n, LZ4_LEGACY_BLOCK);
@@ -269,13 +283,11 @@ static void confine(void)
 static void gather_head(void)
 {
 	while (io.in_len < 6) {
-		ssize_t n = read(0, io.in + io.in_len, IN_SIZE - io.in_len);
+		size_t n = fetch(io.in + io.in_len, IN_SIZE - io.in_len);
 
-		if (n < 0 && errno != EINTR)
-			die("read: %s", strerrordesc_np(errno));
-		if (n == 0)
+		if (!n)
 			break;
-		io.in_len += n > 0 ? (size_t)n : 0;
+		io.in_len += n;
 	}
 }
 
@@ -284,14 +296,20 @@ static int starts(const char *magic, size_t n)
 	return io.in_len >= n && memcmp(io.in, magic, n) == 0;
 }
 
+/* Absent: everything. */
+static int number(const char *s, uint64_t *out)
+{
+	char *end;
+
+	*out = s ? strtoull(s, &end, 10) : UINT64_MAX;
+	return !s || (*s && !*end);
+}
+
 int main(int argc, char **argv)
 {
-	char *end = NULL;
-
-	if (argc == 2)
-		io.max = strtoull(argv[1], &end, 10);
-	if (!end || *end || end == argv[1])
-		die("usage: warren-decompress MAXIMUM <compressed >plain");
+	if (argc < 2 || argc > 3 || !number(argv[1], &io.max) ||
+	    !number(argc > 2 ? argv[2] : NULL, &io.left))
+		die("usage: warren-decompress MAXIMUM [LENGTH] <compressed >plain");
 	io.in = malloc(IN_SIZE);
 	io.out = malloc(OUT_SIZE);
 	if (!io.in || !io.out)

@@ -8,9 +8,10 @@
 
 extern const struct command cmd_complete;
 extern const struct command cmd_completion;
+extern const struct command cmd_kernel;
 extern const struct command cmd_manual;
 extern const struct command cmd_version;
 
 const struct command *const commands[] = {
-	&cmd_complete, &cmd_completion, &cmd_manual, &cmd_version, NULL,
+	&cmd_complete, &cmd_completion, &cmd_kernel, &cmd_manual, &cmd_version, NULL,
 };
