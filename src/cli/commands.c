@@ -8,10 +8,20 @@
 
 extern const struct command cmd_complete;
 extern const struct command cmd_completion;
+extern const struct command cmd_doctor;
 extern const struct command cmd_kernel;
 extern const struct command cmd_manual;
 extern const struct command cmd_version;
 
+/* One line a command. */
+/* clang-format off */
 const struct command *const commands[] = {
-	&cmd_complete, &cmd_completion, &cmd_kernel, &cmd_manual, &cmd_version, NULL,
+	&cmd_complete,
+	&cmd_completion,
+	&cmd_doctor,
+	&cmd_kernel,
+	&cmd_manual,
+	&cmd_version,
+	NULL,
 };
+/* clang-format on */
