@@ -18,8 +18,9 @@ struct cpu_probe {
 		ring0_ns; /* what RING0_STEPS instructions took in ring 0, entry and exit included */
 };
 
-/* Instructions of the ring 0 measurement; more than 20 ns each means that it is interpreted. */
-#define RING0_STEPS 8000u
+/* Instructions of the ring 0 measurement; more than this many ns each means that it is interpreted. */
+#define RING0_STEPS   8000u
+#define RING0_SLOW_NS 20
 
 /* Runs a few instructions in a throw-away VM (about 2 ms, or 10 where ring 0 is interpreted and `measure`
  * is wanted). 0, or -errno when KVM cannot be asked. A machine that fits neither kind is CPU_UNUSABLE with

@@ -36,8 +36,10 @@ static const struct check {
 } checks[] = {
 	{ "KVM-01", check_cpu, NEEDS_VM },
 	{ "KVM-02", check_kvm_opens, NEEDS_PV | NEEDS_VM },
+	{ "KVM-03", check_kvm_speed, NEEDS_VM },
 	{ "KVM-04", check_kvm_capabilities, NEEDS_PV | NEEDS_VM },
 	{ "KVM-05", check_kvm_paging, NEEDS_NOTHING },
+	{ "PV-01", check_pv_mode, NEEDS_PV },
 	{ "HYP-01", check_hypervisor, NEEDS_NOTHING },
 	{ "NS-01", check_namespaces, NEEDS_CONTAINER },
 	{ "USERNS-01", check_userns, NEEDS_CONTAINER },

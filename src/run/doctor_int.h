@@ -58,6 +58,8 @@ void check_vhost(struct doctor_finding *f);
 /* doctor_kvm.c */
 void check_cpu(struct doctor_finding *f);
 void check_kvm_opens(struct doctor_finding *f);
+void check_kvm_speed(struct doctor_finding *f);
 void check_kvm_capabilities(struct doctor_finding *f);
 void check_kvm_paging(struct doctor_finding *f);
+void check_pv_mode(struct doctor_finding *f);
 void check_hypervisor(struct doctor_finding *f);

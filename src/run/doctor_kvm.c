@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "machine/probe.h"
 #include "run/doctor_int.h"
 
 void check_cpu(struct doctor_finding *f)
@@ -126,6 +127,50 @@ void check_kvm_capabilities(struct doctor_finding *f)
 		doctor_warn(f, "", "KVM lacks, and guests do without:%s", missing);
 	else
 		doctor_pass(f, "KVM has all that guests use; up to %d vCPUs", vcpus);
+}
+
+/* Opens /dev/kvm and asks it; a reason in `e` when it cannot be asked. */
+static int probe(bool measure, struct cpu_probe *result, struct err *e)
+{
+	cleanup_fd
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? err_sys(e, -errno, "/dev/kvm") : cpu_probe(fd, measure, result, e);
+}
+
+void check_kvm_speed(struct doctor_finding *f)
+{
+	struct cpu_probe p = { 0 };
+	struct err e = ERR_INIT;
+
+	if (probe(true, &p, &e) < 0) {
+		doctor_fail(f, "see KVM-02", "not measured: %s", e.msg);
+		return;
+	}
+	double each = (double)p.ring0_ns / RING0_STEPS;
+
+	if (p.ring0_ns && each <= RING0_SLOW_NS)
+		doctor_pass(f, "guest ring 0 runs at native speed (%.2f ns an instruction)", each);
+	else
+		doctor_fail(f, "use --pv, whose kernel runs in ring 3",
+			    "guest ring 0 is interpreted (%.0f ns an instruction): kernels of "
+			    "virtual machines do not boot",
+			    each);
+}
+
+void check_pv_mode(struct doctor_finding *f)
+{
+	struct cpu_probe p = { 0 };
+	struct err e = ERR_INIT;
+
+	if (probe(false, &p, &e) < 0)
+		doctor_fail(f, "see KVM-02", "not asked: %s", e.msg);
+	else if (p.kind == CPU_RING3)
+		doctor_pass(f, "pv guests run here with the shim in ring 3 (deprivileged KVM)");
+	else if (p.kind == CPU_RING0)
+		doctor_pass(f, "pv guests run here with the shim in ring 0 (ordinary KVM)");
+	else
+		doctor_fail(f, "use --isolation container, or vm", "no pv guests here: %s", e.msg);
 }
 
 void check_kvm_paging(struct doctor_finding *f)

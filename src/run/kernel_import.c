@@ -99,7 +99,7 @@ static int tar_entry(void *arg, const struct tar_entry *t, struct err *e)
 		if (kernel_name_check(release, NULL) < 0 ||
 		    strlen(release) >= sizeof(x->info.release))
 			return err_set(e, -EBADMSG, "package: '%s' is no name for a kernel", base);
-		strcpy(x->info.release, release); /* fits: checked above */
+		memcpy(x->info.release, release, strlen(release) + 1); /* fits: checked above */
 		x->in_image = x->image_done = true;
 		return 0;
 	}

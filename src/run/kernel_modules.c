@@ -80,7 +80,7 @@ int kernel_modules_add(struct kernel_modules *m, const char *name)
 		return -E2BIG;
 	struct kernel_module *one = &m->v[m->n++];
 
-	strcpy(one->name, name); /* fits: checked above */
+	memcpy(one->name, name, strlen(name) + 1); /* fits: checked above */
 	buf_init(&one->image, KERNEL_MODULE_MAX);
 	return 0;
 }
