@@ -42,8 +42,7 @@ static int run_import(void *settings, int argc, char **argv, struct err *e)
 		.modules = s->modules,
 		.progress = s->quiet ? NULL : progress,
 	};
-	cleanup_free
-	char *name = NULL;
+	cleanup_free char *name = NULL;
 	int r = kernel_import(&im, &name, e);
 
 	if (r == 0 && s->standard)
@@ -83,8 +82,7 @@ static int run_list(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct list_settings *s = settings;
 	struct strlist names = { 0 };
-	cleanup_free
-	char *standard = NULL;
+	cleanup_free char *standard = NULL;
 	int r = kernel_list(&names, &standard, e);
 
 	(void)argc, (void)argv;

@@ -28,8 +28,7 @@ int cli_run(const struct command *cmd, const char *path, int argc, char **argv)
 	snprintf(full, sizeof(full), "%s %s", path, cmd->name);
 	if (cmd->subs)
 		return cli_dispatch(cmd->subs, full, argc, argv);
-	cleanup_free
-	void *settings = calloc(1, cmd->settings_size ? cmd->settings_size : 1);
+	cleanup_free void *settings = calloc(1, cmd->settings_size ? cmd->settings_size : 1);
 
 	if (!settings) {
 		print_error(full, &e, -ENOMEM);

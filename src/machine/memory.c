@@ -68,8 +68,7 @@ int memory_init(struct memory *m, uint64_t size, bool shared, struct err *e)
 			madvise(m->base, size, MADV_HUGEPAGE);
 		return r;
 	}
-	cleanup_fd
-	int fd = memfd_create("guest-memory", MFD_CLOEXEC);
+	cleanup_fd int fd = memfd_create("guest-memory", MFD_CLOEXEC);
 
 	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
 		return err_sys(e, -errno, "cannot make %llu MB of shareable guest memory",

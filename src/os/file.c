@@ -80,8 +80,7 @@ int read_all(int fd, struct buf *b)
 
 int file_read(int dirfd, const char *path, struct buf *b)
 {
-	cleanup_fd
-	int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -90,8 +89,7 @@ int file_read(int dirfd, const char *path, struct buf *b)
 
 int file_poke(int dirfd, const char *path, const char *text)
 {
-	cleanup_fd
-	int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+	cleanup_fd int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -114,8 +112,8 @@ int file_replace(int dirfd, const char *path, const void *p, size_t n, mode_t mo
 	if (len < 0 || (size_t)len >= sizeof(tmp))
 		return -ENAMETOOLONG;
 	unlinkat(dirfd, tmp, 0);
-	cleanup_fd
-	int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	cleanup_fd int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+				   mode);
 
 	if (fd < 0)
 		return -errno;

@@ -131,8 +131,7 @@ static int tar_data(void *arg, const uint8_t *p, size_t n, struct err *e)
 /* Feeds the parser from the helper's pipe. */
 static int tar_drain(struct import *x, int fd, struct err *e)
 {
-	cleanup_free
-	uint8_t *piece = malloc(256 << 10);
+	cleanup_free uint8_t *piece = malloc(256 << 10);
 	struct tar_parser t;
 	int r = 0;
 
@@ -348,8 +347,7 @@ static int unpack_bzimage(struct import *x, int fd, uint64_t file_size, int out,
 
 static int copy_file(int in, int out, struct err *e)
 {
-	cleanup_free
-	char *piece = malloc(1 << 20);
+	cleanup_free char *piece = malloc(1 << 20);
 	ssize_t n = 0;
 	int r = piece ? 0 : -ENOMEM;
 
@@ -428,8 +426,7 @@ static int import_source(struct import *x, int fd, struct err *e)
 	if (n < 0)
 		return err_sys(e, -errno, "read");
 	snprintf(path, sizeof(path), "%s/vmlinux", x->dir);
-	cleanup_fd
-	int out = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	cleanup_fd int out = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
 	if (out < 0)
 		return err_sys(e, -errno, "create '%s'", path);
@@ -460,8 +457,7 @@ static int write_file(const char *dir, const char *name, const void *p, size_t n
 	char path[PATH_MAX + 128];
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	cleanup_fd
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	int r = fd < 0 ? -errno : write_full(fd, p, n);
 
 	return r < 0 ? err_sys(e, r, "write '%s'", path) : 0;
@@ -559,8 +555,7 @@ int kernel_import(const struct kernel_import *im, char **name, struct err *e)
 		r = kernel_fetch(&fetched, e);
 		source = fetched.path;
 	}
-	cleanup_fd
-	int fd = r == 0 ? open(source, O_RDONLY | O_CLOEXEC) : -1;
+	cleanup_fd int fd = r == 0 ? open(source, O_RDONLY | O_CLOEXEC) : -1;
 
 	if (r == 0 && fd < 0)
 		r = err_sys(e, -errno, "open '%s'", source);

@@ -129,10 +129,8 @@ struct kernel_module *kernel_modules_match(struct kernel_modules *m, const char 
 /* In place: the compressed bytes go through a helper. */
 static int unpack(struct kernel_module *one, struct err *e)
 {
-	cleanup_fd
-	int in = memfd_create("module", MFD_CLOEXEC);
-	cleanup_fd
-	int out = memfd_create("module", MFD_CLOEXEC);
+	cleanup_fd int in = memfd_create("module", MFD_CLOEXEC);
+	cleanup_fd int out = memfd_create("module", MFD_CLOEXEC);
 	int r;
 
 	if (in < 0 || out < 0)

@@ -172,8 +172,7 @@ static int read_info(int dir, const char *name, struct kernelinfo *out, struct e
 
 int kernel_info(const char *name, struct kernelinfo *out, struct err *e)
 {
-	cleanup_fd
-	int dir = open_kernel(name, e);
+	cleanup_fd int dir = open_kernel(name, e);
 
 	return dir < 0 ? dir : read_info(dir, name, out, e);
 }
@@ -181,8 +180,7 @@ int kernel_info(const char *name, struct kernelinfo *out, struct err *e)
 int kernel_set_default(const char *name, struct err *e)
 {
 	char store[PATH_MAX], path[PATH_MAX + 16], fresh[PATH_MAX + 32];
-	cleanup_fd
-	int dir = open_kernel(name, e);
+	cleanup_fd int dir = open_kernel(name, e);
 
 	if (dir < 0)
 		return dir;
@@ -205,8 +203,7 @@ int kernel_adopt_default(const char *name, struct err *e)
 
 	if (r < 0)
 		return r;
-	cleanup_free
-	char *now = default_get(store);
+	cleanup_free char *now = default_get(store);
 	struct kernelinfo k;
 
 	if (now && kernel_info(now, &k, NULL) == 0) {
@@ -219,8 +216,7 @@ int kernel_adopt_default(const char *name, struct err *e)
 int kernel_remove(const char *name, struct err *e)
 {
 	char store[PATH_MAX], path[PATH_MAX + 128], gone[PATH_MAX + 128];
-	cleanup_fd
-	int dir = open_kernel(name, e);
+	cleanup_fd int dir = open_kernel(name, e);
 
 	if (dir < 0)
 		return dir;
@@ -228,8 +224,7 @@ int kernel_remove(const char *name, struct err *e)
 
 	if (r < 0)
 		return r;
-	cleanup_free
-	char *standard = default_get(store);
+	cleanup_free char *standard = default_get(store);
 
 	/* Out of sight in one step; guests that run keep what they have open. */
 	snprintf(path, sizeof(path), "%s/%s", store, name);
@@ -362,8 +357,7 @@ void kernel_fini(struct kernel *k)
 
 int kernel_open(struct kernel *k, const char *name, const char *wall, struct err *e)
 {
-	cleanup_free
-	char *standard = NULL;
+	cleanup_free char *standard = NULL;
 	char store[PATH_MAX];
 
 	*k = (struct kernel)KERNEL_INIT;
@@ -377,8 +371,7 @@ int kernel_open(struct kernel *k, const char *name, const char *wall, struct err
 	if (!name)
 		return err_set(e, -ENOENT,
 			       "no guest kernel was imported. Fix: warren kernel import");
-	cleanup_fd
-	int dir = open_kernel(name, e);
+	cleanup_fd int dir = open_kernel(name, e);
 
 	if (dir < 0)
 		return dir;

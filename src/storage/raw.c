@@ -99,8 +99,7 @@ static const struct block_ops raw_ops = {
 
 struct block *block_raw_new(int fd_in, bool read_only, struct err *e)
 {
-	cleanup_fd
-	int fd = fd_in;
+	cleanup_fd int fd = fd_in;
 	struct stat st;
 	uint64_t size = 0;
 

@@ -94,13 +94,11 @@ static void steals_once(void **state)
 	cleanup_with(buf_fini) struct buf b = BUF_INIT(100);
 
 	(void)state;
-	cleanup_free
-	char *empty = buf_steal(&b);
+	cleanup_free char *empty = buf_steal(&b);
 
 	assert_string_equal(empty, "");
 	buf_adds(&b, "mine");
-	cleanup_free
-	char *text = buf_steal(&b);
+	cleanup_free char *text = buf_steal(&b);
 
 	assert_string_equal(text, "mine");
 	assert_int_equal(b.len, 0);

@@ -240,8 +240,7 @@ static void completion(void **state)
 
 		while (n < 6 && rows[i].words[n])
 			n++;
-		cleanup_free
-		char *text = offered(n, rows[i].words);
+		cleanup_free char *text = offered(n, rows[i].words);
 
 		if (strncmp(text, rows[i].offers, strlen(rows[i].offers)) != 0)
 			fail_msg("row %zu: offered '%s'", i, text);
@@ -250,8 +249,7 @@ static void completion(void **state)
 
 static void help_is_wrapped(void **state)
 {
-	cleanup_free
-	char *text = NULL;
+	cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
 
@@ -270,8 +268,7 @@ static void help_is_wrapped(void **state)
 
 static void manual_escapes_roff(void **state)
 {
-	cleanup_free
-	char *text = NULL;
+	cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
 
