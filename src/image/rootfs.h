@@ -1,0 +1,10 @@
+/* Looking into an image's files without mounting it. */
+#pragma once
+
+#include "base/buf.h"
+#include "wire/image.h"
+
+/* Appends the content of the regular file that `path` ("etc/passwd") shows when `dirs` (topmost last,
+ * as in struct image) are laid over each other, up to the buffer's maximum. Links are followed inside
+ * the layer that holds the name. 0; -ENOENT; other -errno. */
+int image_rootfs_read(const struct image_list *dirs, const char *path, struct buf *out);

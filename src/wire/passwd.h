@@ -1,0 +1,23 @@
+/* passwd(5) and group(5) as found in an image. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct passwd_entry {
+	char name[64];
+	uint32_t uid, gid;
+	char home[256]; /* "" when absent, relative or too long */
+};
+
+/* The first line with this name, or, when `name` is NULL, with this number. False: none. Lines that
+ * are malformed are passed over. */
+bool passwd_find(const char *text, size_t n, const char *name, uint32_t uid,
+		 struct passwd_entry *out);
+
+/* The number of a group. */
+bool group_find(const char *text, size_t n, const char *name, uint32_t *gid);
+
+/* The groups that list `user` as a member, at most `max`; how many. */
+size_t group_memberships(const char *text, size_t n, const char *user, uint32_t *gids, size_t max);
