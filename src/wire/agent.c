@@ -115,10 +115,6 @@ void agent_error(const struct agent_frame *f, struct err *e)
 
 	memcpy(text, f->payload + 4, n);
 	text[n] = '\0';
-	for (char *c = text; *c; c++) {
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
-	}
 	err_set(e, code < 0 && code > -4096 ? code : -EPROTO, "%s", text);
 }
 
