@@ -7,7 +7,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <json-c/json.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 
 #include "../test.h"
 #include "base/util.h"
+#include "bundle/seccomp.h"
 #include "cbpf_vm.h"
 #include "container/seccomp.h"
 #include "container/syscalls.h"
@@ -486,9 +489,205 @@ static void contradicting_profiles_agree(void **state)
 	assert_true(t.unjustified < t.compared / 10000);
 }
 
+/* --- the default profile --- */
+
+/* Drops the names that this libseccomp is too old for. */
+static void keep_known(struct oci_seccomp *p)
+{
+	for (size_t i = 0; i < p->rules_n; i++) {
+		struct oci_strings *names = &p->rules[i].names;
+		size_t n = 0;
+
+		for (size_t k = 0; k < names->n; k++)
+			if (seccomp_syscall_resolve_name(names->v[k]) != __NR_SCMP_ERROR)
+				names->v[n++] = names->v[k];
+		names->n = n;
+	}
+}
+
+static struct oci_spec *default_profile(uint64_t caps)
+{
+	struct json_object *o;
+	struct oci_spec *spec;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(bundle_seccomp_default(caps, &o, &e), 0);
+	const char *text = json_object_to_json_string(o);
+
+	if (oci_seccomp_parse(text, strlen(text), "default", &spec, &e))
+		fail_msg("%s", e.msg);
+	json_object_put(o);
+	return spec;
+}
+
+#define CAP(n) (UINT64_C(1) << (n))
+
+static void default_profile_agrees(void **state)
+{
+	/* docker's capabilities, none, all, and a few that change the profile */
+	static const uint64_t caps[] = { 0xa80425fb, 0, UINT64_MAX, CAP(CAP_SYS_ADMIN),
+					 CAP(CAP_BPF) | CAP(CAP_SYSLOG) | CAP(CAP_SYS_NICE) };
+	struct tally t = { 0 };
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(caps); i++) {
+		struct oci_spec *spec = default_profile(caps[i]);
+
+		keep_known(spec->linux_->seccomp);
+		compile_and_compare(spec->linux_->seccomp, 12, &t);
+		oci_spec_free(spec);
+	}
+	assert_int_equal(t.refused, 0);
+	assert_int_equal(t.unjustified, 0);
+}
+
+static uint32_t verdict(const struct seccomp_program *p, uint32_t arch, int nr, uint64_t arg0)
+{
+	struct seccomp_data d = { .arch = arch, .nr = nr, .args = { arg0 } };
+
+	return cbpf_vm_run(cbpf_start(&p->code), &d, NULL);
+}
+
+/* The points that people rely on, by hand: not by comparison. */
+static void default_profile_says(void **state)
+{
+	struct oci_spec *spec = default_profile(0xa80425fb);
+	const uint32_t allow = SECCOMP_RET_ALLOW, eperm = SECCOMP_RET_ERRNO | 1,
+		       enosys = SECCOMP_RET_ERRNO | 38;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(container_seccomp_compile(spec->linux_->seccomp, &ours, &e), 0);
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 0, 0), allow);	    /* read */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 165, 0), eperm);	    /* mount */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 435, 0), enosys);	    /* clone3 */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 272, 0), eperm);	    /* unshare */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 41, 2), allow);	    /* AF_INET */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 41, 38), eperm);	    /* AF_ALG */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 41, 40), eperm);	    /* AF_VSOCK */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 56, 0x11), allow);	    /* fork */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 56, 0x10000000), eperm); /* NEWUSER */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 135, 0x20000), allow);
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 135, 0x40000), eperm); /* no ASLR */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 135, (uint64_t)1 << 32), eperm);
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, 462, 0), allow); /* mseal */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_X86_64, X32 | 0, 0), allow);
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_I386, 3, 0), allow);	 /* read */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_I386, 21, 0), eperm); /* mount */
+	assert_int_equal(verdict(&ours, AUDIT_ARCH_AARCH64, 0, 0), SECCOMP_RET_KILL_THREAD);
+	oci_spec_free(spec);
+}
+
+/* Figures for a reader of the log, and a bound that only a blunder exceeds. */
+static void default_profile_is_small_and_quick(void **state)
+{
+	struct oci_spec *spec = default_profile(0xa80425fb);
+	struct timespec from, to;
+	struct err e = ERR_INIT;
+	long best = 0;
+	unsigned int steps, worst = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < 50; i++) {
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		assert_int_equal(container_seccomp_compile(spec->linux_->seccomp, &ours, &e), 0);
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		long ns = (to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec;
+
+		if (!i || ns < best)
+			best = ns;
+	}
+	for (int nr = 0; nr < 470; nr++) {
+		struct seccomp_data d = { .arch = AUDIT_ARCH_X86_64, .nr = nr };
+
+		cbpf_vm_run(cbpf_start(&ours.code), &d, &steps);
+		worst = steps > worst ? steps : worst;
+	}
+	print_message("    %u instructions, compiled in %ld us, at most %u steps a call\n",
+		      ours.code.n, best / 1000, worst);
+	assert_true(ours.code.n < 600);
+	assert_true(best < 3000000);
+	assert_true(worst < 60);
+	oci_spec_free(spec);
+}
+
+/* --- what is refused --- */
+
+static void wrong_profiles_are_refused(void **state)
+{
+	static const struct {
+		const char *json, *error;
+	} wrong[] = {
+		{ "{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", "defaultAction" },
+		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"defaultErrnoRet\":1}",
+		  "defaultErrnoRet" },
+		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_Z80\"]}",
+		  "architectures[0]" },
+		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"NO_FLAG\"]}", "flags[0]" },
+		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],"
+		  "\"action\":\"SCMP_ACT_LOG\",\"errnoRet\":1}]}",
+		  "syscalls[0].errnoRet" },
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct oci_spec *spec;
+		struct err e = ERR_INIT;
+
+		if (oci_seccomp_parse(wrong[i].json, strlen(wrong[i].json), "profile", &spec, &e))
+			fail_msg("%s", e.msg);
+		assert_true(container_seccomp_compile(spec->linux_->seccomp, &ours, &e) < 0);
+		if (!strstr(e.msg, wrong[i].error))
+			fail_msg("'%s' does not name '%s'", e.msg, wrong[i].error);
+		oci_spec_free(spec);
+	}
+}
+
+/* A filter that cannot fit, and one that has more rules than the compiler takes. */
+static void too_large_is_refused(void **state)
+{
+	enum { MANY = 9000 };
+	static struct oci_seccomp_rule rules[MANY];
+	static struct oci_seccomp_arg args[MANY];
+	static const char *name[] = { "ioctl" };
+	struct oci_seccomp p = { .default_action = OCI_SECCOMP_ERRNO, .rules = rules };
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (unsigned int i = 0; i < MANY; i++) {
+		args[i] = (struct oci_seccomp_arg){ .index = 1,
+						    .value = (uint64_t)i << 32 | i,
+						    .op = OCI_CMP_EQ };
+		rules[i] = (struct oci_seccomp_rule){ .names = { name, 1 },
+						      .action = OCI_SECCOMP_ALLOW,
+						      .args = &args[i],
+						      .args_n = 1 };
+	}
+	p.rules_n = 3000;
+	assert_int_equal(container_seccomp_compile(&p, &ours, &e), -E2BIG);
+	assert_non_null(strstr(e.msg, "4096 instructions"));
+	p.rules_n = MANY;
+	assert_int_equal(container_seccomp_compile(&p, &ours, &e), -E2BIG);
+	p.rules_n = 600;
+	assert_int_equal(container_seccomp_compile(&p, &ours, &e), 0);
+	assert_true(cbpf_vm_valid(cbpf_start(&ours.code), ours.code.n));
+	for (unsigned int i = 0; i < 700; i++) {
+		struct seccomp_data d = { .arch = AUDIT_ARCH_X86_64, .nr = 16 };
+
+		d.args[1] = (uint64_t)i << 32 | i;
+		assert_int_equal(cbpf_vm_run(cbpf_start(&ours.code), &d, NULL),
+				 i < 600 ? SECCOMP_RET_ALLOW : (SECCOMP_RET_ERRNO | 1));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(default_profile_agrees),
+		cmocka_unit_test(default_profile_says),
+		cmocka_unit_test(default_profile_is_small_and_quick),
+		cmocka_unit_test(wrong_profiles_are_refused),
+		cmocka_unit_test(too_large_is_refused),
 		cmocka_unit_test(random_profiles_agree),
 		cmocka_unit_test(contradicting_profiles_agree),
 	};

@@ -1,0 +1,112 @@
+/*
+ * From a compiled profile to a bound process, and the way of the listener.
+ *
+ * With SCMP_ACT_NOTIFY in the profile the kernel makes a descriptor when the filter is loaded, in the
+ * process that is bound. That process cannot send it itself once its own calls are notified, so its parent
+ * fetches it (pidfd_getfd) and hands it to whoever listens at listenerPath: one message with the
+ * container process state of config-linux.md as JSON and the descriptor beside it, then the connection closes.
+ *
+ * Trust: the listener is the caller's agent; nothing is read from it. Threads: the one that
+ * starts the container. #syscalls: socket connect sendmsg close
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "container/container.h"
+#include "container/seccomp.h"
+#include "os/seccomp.h"
+#include "wire/json.h"
+
+int container_seccomp_load(const struct seccomp_program *p, int *listener, struct err *e)
+{
+	int r = os_seccomp_load(cbpf_start(&p->code), p->code.n, p->flags);
+
+	*listener = -1;
+	if (r < 0)
+		return err_sys(e, r,
+			       "linux.seccomp: load a filter of %u instructions with flags %#x",
+			       p->code.n, p->flags);
+	if (p->notify)
+		*listener = r;
+	return 0;
+}
+
+/* config-linux.md, "The Container Process State" */
+static int process_state(const struct oci_seccomp *profile, const struct container_state *st,
+			 pid_t pid, struct buf *out)
+{
+	buf_adds(out, "{\"ociVersion\":\"1.3.0\",\"fds\":[\"seccompFd\"]");
+	buf_addf(out, ",\"pid\":%d", (int)pid);
+	if (profile->listener_metadata) {
+		json_put_key(out, "metadata");
+		json_put_string(out, profile->listener_metadata);
+	}
+	json_put_key(out, "state");
+	int r = container_state_json(st, out);
+
+	buf_adds(out, "}");
+	return r ? r : out->error;
+}
+
+static int send_with_fd(int sock, const struct buf *text, int fd)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { text->data, text->len };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.space,
+			      .msg_controllen = sizeof(control.space) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	ssize_t n;
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	do
+		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == text->len ? 0 : -EMSGSIZE;
+}
+
+int container_seccomp_hand_over(const struct oci_seccomp *profile, const struct container_state *st,
+				pid_t pid, int listener, struct err *e)
+{
+	cleanup_with(buf_fini) struct buf text = BUF_INIT(1 << 20);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	if (!profile->listener_path)
+		return err_set(
+			e, -EINVAL,
+			"linux.seccomp: SCMP_ACT_NOTIFY is used and listenerPath is not set");
+	if (strlen(profile->listener_path) >= sizeof(addr.sun_path))
+		return err_sys(e, -ENAMETOOLONG, "linux.seccomp: listenerPath '%s'",
+			       profile->listener_path);
+	memcpy(addr.sun_path, profile->listener_path, strlen(profile->listener_path));
+	int r = process_state(profile, st, pid, &text);
+
+	if (r)
+		return err_sys(e, r, "linux.seccomp: the container process state");
+	cleanup_fd
+	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (sock < 0)
+		return err_sys(e, -errno, "linux.seccomp: socket");
+	if (connect(sock, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return err_sys(e, -errno, "linux.seccomp: connect to listenerPath '%s'",
+			       profile->listener_path);
+	r = send_with_fd(sock, &text, listener);
+	if (r)
+		return err_sys(e, r, "linux.seccomp: hand the listener to '%s'",
+			       profile->listener_path);
+	return 0;
+}
