@@ -85,6 +85,8 @@ struct wall_ops {
 	int (*paused)(struct instance *in);
 	int (*update)(struct instance *in, const struct oci_resources *r, struct err *e);
 	int (*stats)(struct instance *in, struct oci_stats *st, struct err *e);
+	/* How often the kernel's out-of-memory killer struck in it so far; asked before cleanup. */
+	int64_t (*oom_kills)(struct instance *in);
 	/* Pids as the host sees them; `*pids` is to be freed. Their number. */
 	int (*pids)(struct instance *in, pid_t **pids, struct err *e);
 	/* After the end (with `force`: ends it first): poststop hooks, cgroup, everything but the

@@ -1,0 +1,7 @@
+/* Whole directory trees. */
+#pragma once
+
+/* Removes `name` below `dirfd` and everything in it; symbolic links are removed, never followed, and other
+ * file systems are not entered. Harmless when it is gone. 0 or -errno (the first failure; the rest is
+ * removed all the same). */
+int tree_remove(int dirfd, const char *name);

@@ -1,0 +1,8 @@
+/* An instance's own files below the data directory: the writable layer, the log. */
+#pragma once
+
+#include "base/err.h"
+
+/* Removes the directory and everything in it, whoever owns it: a rootless instance's files belong to ids
+ * that only its user namespace may touch, so there the removal happens inside one. 0 or -errno. */
+int disk_remove(const char *path, struct err *e);
