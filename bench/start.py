@@ -1,0 +1,102 @@
+"""How long a container takes from the command to its end, and how much memory the largest process needs.
+
+One bundle, one config.json, one seccomp profile for all OCI runtimes. crun refuses hybrid control groups, so where the
+host has them everybody gets a view of v1 alone: a private mount namespace in which the v2 tree is not mounted. The
+floor still makes its cgroup in the v2 tree, by a descriptor opened before."""
+import ctypes
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from bundle import make
+from harness import Contender, cgroup_layout, interleave, quantile, start_rows, table, version_of
+
+CLONE_NEWNS, MNT_DETACH, MS_REC, MS_PRIVATE = 0x20000, 2, 0x4000, 1 << 18
+
+
+def v1_view():
+    """Enters a private mount namespace; on a hybrid host takes the v2 tree out of it and returns a descriptor of it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    layout, floor = cgroup_layout(), -1
+    v2 = {"hybrid": "/sys/fs/cgroup/unified", "v2": "/sys/fs/cgroup"}.get(layout)
+    if v2 and os.path.isdir(v2):
+        floor = os.open(v2, os.O_PATH | os.O_DIRECTORY)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None):
+        raise OSError(ctypes.get_errno(), "private mount namespace")
+    if layout == "hybrid" and libc.umount2(v2.encode(), MNT_DETACH):
+        raise OSError(ctypes.get_errno(), f"unmount {v2}")
+    return layout, floor
+
+
+def oci(name, program, place, bundle, global_flags=()):
+    """`run`, and `create` + `start` + `delete` of one runtime."""
+    base = [*program, "--root", str(place / name.replace(" ", "-")), *global_flags]
+    whole = Contender(f"{name} run", lambda n: [[*base, "run", "--bundle", bundle, f"{name.split()[0]}-r{n}"]])
+    steps = Contender(f"{name} create+start+delete", lambda n: [
+        [*base, "create", "--bundle", bundle, f"{name.split()[0]}-c{n}"],
+        [*base, "start", f"{name.split()[0]}-c{n}"],
+        [*base, "delete", "--force", f"{name.split()[0]}-c{n}"]])
+    return [whole, steps]
+
+
+def contenders(build, place, bundle):
+    root = bundle / "rootfs"
+    every = [Contender("floor", [[build / "bench" / "bench-floor", root, "/bin/true"]])]
+    if shutil.which("bwrap"):
+        every.append(Contender("bubblewrap", [["bwrap", "--unshare-all", "--ro-bind", root, "/", "--proc", "/proc",
+                                               "--dev", "/dev", "/bin/true"]], version_of("bwrap", "--version")))
+    every += oci("warren oci", [str(build / "warren"), "oci"], place, bundle)
+    for name in ("crun", "runc"):
+        if shutil.which(name):
+            found = oci(name, [name], place, bundle)
+            for c in found:
+                c.version = version_of(name, "--version")
+            every += found
+    return every
+
+
+def middle(every, name):
+    found = next((c for c in every if c.name == name and c.runs), None)
+    return quantile([run[0] for run in found.runs], 0.5) if found else None
+
+
+def verdicts(every):
+    """The figures that the project promises itself, each with what was measured."""
+    wanted = [("warren oci run", "crun run", 0.4), ("warren oci run", "floor", 1.4),
+              ("warren oci create+start+delete", "crun create+start+delete", 0.4)]
+    for ours, theirs, most in wanted:
+        a, b = middle(every, ours), middle(every, theirs)
+        if a and b:
+            yield f"{ours} / {theirs}: {a / b:.2f} (at most {most}): {'holds' if a / b <= most else 'MISSED'}"
+        else:
+            yield f"{ours} / {theirs}: not compared ({'no ' + ours if not a else 'no ' + theirs})"
+    for c in every:
+        if c.name.startswith("warren") and c.runs:
+            peak = max(run[1] for run in c.runs) / 1024
+            yield f"{c.name}: peak {peak:.1f} MB (at most 2.0): {'holds' if peak <= 2 else 'MISSED'}"
+
+
+def bench(build, runs):
+    layout, floor = v1_view()
+    with tempfile.TemporaryDirectory(prefix="warren-bench-") as name:
+        place = Path(name)
+        bundle = make(place / "bundle", ["/bin/true"])
+        every = contenders(build, place, bundle)
+        interleave(build, every, runs, env={"FLOOR_CGROUP_FD": str(floor)} if floor >= 0 else {},
+                   fds=(floor,) if floor >= 0 else ())
+    print("### Start: namespaces, new network namespace, default seccomp profile, `true`\n")
+    print(table(["", "n", "min ms", "median ms", "p95 ms", "peak MB", "to warren oci run"],
+                start_rows(every, "warren oci run")))
+    if layout == "hybrid":
+        print("\nControl groups in all rows: v1 (the host is hybrid, which crun refuses); floor: the v2 tree.")
+    print("\nThe floor and bubblewrap load no seccomp filter; bubblewrap makes no control group.")
+    missing = [tool for tool in ("bwrap", "crun", "runc") if not shutil.which(tool)]
+    if missing:
+        print(f"\nNot compared, not installed: {', '.join(missing)}.")
+    print()
+    for line in verdicts(every):
+        print(f"- {line}")
+    return every
+
+
