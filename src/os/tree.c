@@ -5,13 +5,14 @@
  * directory for a link while we work cannot lead outside. Depth is bounded by moving too-deep directories
  * up to the top and starting anew, so hostile nesting costs neither stack nor descriptors.
  *
- * Trust: the tree is hostile. Threads: any. #syscalls: openat unlinkat getdents64 fstat renameat fchmod close
+ * Trust: the tree is hostile. Threads: any. #syscalls: openat unlinkat getdents64 fstat renameat fchmod mkdir close
  */
 #include "os/tree.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -133,4 +134,25 @@ int tree_remove(int dirfd, const char *name)
 	if (rm.error)
 		return rm.error;
 	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int tree_make(const char *path)
+{
+	char part[PATH_MAX];
+	size_t n = strlen(path);
+
+	if (n >= sizeof(part))
+		return -ENAMETOOLONG;
+	memcpy(part, path, n + 1);
+	for (char *p = part + 1;; p++) {
+		p += strcspn(p, "/");
+		char c = *p;
+
+		*p = '\0';
+		if (mkdir(part, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		if (!c)
+			return 0;
+		*p = c;
+	}
 }

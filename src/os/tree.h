@@ -5,3 +5,6 @@
  * file systems are not entered. Harmless when it is gone. 0 or -errno (the first failure; the rest is
  * removed all the same). */
 int tree_remove(int dirfd, const char *name);
+
+/* mkdir -p: makes the missing directories of an absolute path, mode 0755. 0 or -errno. */
+int tree_make(const char *path);

@@ -1,0 +1,137 @@
+/*
+ * Confinement of helper programs. Each layer stands alone: limits bound what a bomb can take, landlock bounds
+ * which files can be named, dropped capabilities what root may do, seccomp what the kernel can be asked.
+ * A call that is not on the list kills the program, and its parent reports that.
+ *
+ * Threads: one, before others exist. #syscalls: prctl capset landlock_create_ruleset landlock_add_rule
+ * #syscalls: landlock_restrict_self seccomp prlimit64
+ */
+#include "os/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "os/seccomp.h"
+
+#define CALLS_MAX 120
+
+/* The rights of landlock's first version, which every later one has. */
+#define READ_RIGHTS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define ALL_RIGHTS  ((1ull << 13) - 1)
+
+static int limit(int resource, uint64_t value)
+{
+	struct rlimit r;
+
+	if (getrlimit(resource, &r) < 0)
+		return -errno;
+	if (r.rlim_max == RLIM_INFINITY || value < r.rlim_max)
+		r.rlim_cur = r.rlim_max = value;
+	return setrlimit(resource, &r) < 0 ? -errno : 0;
+}
+
+static int allow_below(int ruleset, const int *dirs, size_t n, uint64_t rights)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct landlock_path_beneath_attr at = { .allowed_access = rights,
+							 .parent_fd = dirs[i] };
+
+		if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &at, 0) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int lock_paths(const struct confine *c)
+{
+	struct landlock_ruleset_attr at = { .handled_access_fs = ALL_RIGHTS };
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	uint64_t rights = ALL_RIGHTS;
+
+	/* The first version denies all links between directories, which layers are full of. */
+	if (abi < 2)
+		return 0;
+	at.handled_access_fs = rights |= LANDLOCK_ACCESS_FS_REFER;
+	if (abi >= 3)
+		at.handled_access_fs = rights |= 1ull << 14; /* truncate */
+	cleanup_fd int fd = (int)syscall(SYS_landlock_create_ruleset, &at, sizeof(at), 0);
+
+	if (fd < 0)
+		return -errno;
+	int r = allow_below(fd, c->writable, c->writable_n, rights);
+
+	if (!r)
+		r = allow_below(fd, c->readable, c->readable_n, READ_RIGHTS);
+	if (!r && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
+		r = -errno;
+	return r;
+}
+
+static int drop_caps(uint64_t keep)
+{
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct now[2], want[2] = { { 0 } };
+
+	if (syscall(SYS_capget, &h, now) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++)
+		want[i].effective = want[i].permitted = now[i].permitted &
+							(uint32_t)(keep >> (32 * i));
+	for (int cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1 &&
+		    !(keep & 1ull << cap)) /* needs CAP_SETPCAP; without it nothing is lost */
+			prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	return syscall(SYS_capset, &h, want) < 0 ? -errno : 0;
+}
+
+static int filter_calls(const int *calls, size_t n)
+{
+	struct sock_filter f[CALLS_MAX + 8];
+	size_t k = 0;
+
+	if (n > CALLS_MAX)
+		return -E2BIG;
+	f[k++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					      offsetof(struct seccomp_data, arch));
+	f[k++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
+	f[k++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	f[k++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					      offsetof(struct seccomp_data, nr));
+	for (size_t i = 0; i < n; i++)
+		f[k++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i],
+						      (uint8_t)(n - i), 0);
+	f[k++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	f[k++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	return os_seccomp_load(f, k, 0);
+}
+
+int confine_self(const struct confine *c, struct err *e)
+{
+	int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : limit(RLIMIT_CORE, 0);
+
+	if (!r && c->memory)
+		r = limit(RLIMIT_AS, c->memory);
+	if (!r && c->file_size)
+		r = limit(RLIMIT_FSIZE, c->file_size);
+	if (r)
+		return err_sys(e, r, "confinement: limits");
+	r = lock_paths(c);
+	if (r)
+		return err_sys(e, r, "confinement: landlock");
+	r = drop_caps(c->keep_caps);
+	if (r)
+		return err_sys(e, r, "confinement: capabilities");
+	r = c->calls ? filter_calls(c->calls, c->calls_n) : 0;
+	return r ? err_sys(e, r, "confinement: seccomp") : 0;
+}

@@ -1,0 +1,25 @@
+/* A helper program gives up what it does not need before it looks at hostile bytes. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct confine {
+	/* Directories below which files may be made, written and removed; everything else of the file
+	 * system becomes unreachable by name where the kernel has landlock. */
+	const int *writable;
+	size_t writable_n;
+	const int *readable; /* directories below which files may be read */
+	size_t readable_n;
+	uint64_t keep_caps; /* capabilities to keep, bit n is capability n */
+	const int *calls;   /* the only system calls, numbers of x86-64; NULL: all */
+	size_t calls_n;
+	uint64_t memory;    /* bytes of address space, 0: as it is */
+	uint64_t file_size; /* bytes a file may have, 0: as it is */
+};
+
+/* Sets no_new_privs, limits, landlock, capabilities and seccomp, in this order. Kernels without landlock
+ * go without it. 0 or -errno. */
+int confine_self(const struct confine *c, struct err *e);
