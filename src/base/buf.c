@@ -55,6 +55,8 @@ char *buf_reserve(struct buf *b, size_t n)
 		}
 		b->data = p;
 		b->cap = cap;
+		/* Whoever reserves and then finds nothing to add still has a string. */
+		b->data[b->len] = '\0';
 	}
 	return b->data + b->len;
 }

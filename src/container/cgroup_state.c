@@ -47,7 +47,7 @@ static const struct json_word manager_words[] = {
 
 static const struct json_member dir_members[] = {
 	JSON_PATH("path", struct saved_dir, path, .required = true),
-	JSON_STRING("controllers", struct saved_dir, controllers, .required = true),
+	JSON_STRING("controllers", struct saved_dir, controllers),
 	JSON_U32("version", struct saved_dir, version, .required = true),
 	JSON_U32("parents", struct saved_dir, parents),
 	JSON_BOOL("made", struct saved_dir, made),
@@ -103,7 +103,7 @@ static int load_dir(struct cgroup *cg, const struct saved_dir *s, struct err *e)
 	d->v2 = s->version == 2;
 	d->made = s->made;
 	d->parents = (int)s->parents;
-	d->controllers = cgroup_controllers(s->controllers);
+	d->controllers = s->controllers ? cgroup_controllers(s->controllers) : 0;
 	cg->n++;
 	return 0;
 }

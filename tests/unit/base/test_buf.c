@@ -106,6 +106,25 @@ static void steals_once(void **state)
 	assert_int_equal(b.max, 100);
 }
 
+static void reserve_alone_leaves_a_string(void **state)
+{
+	struct buf b = BUF_INIT(8192);
+	char *dirt[8];
+
+	(void)state;
+	/* Memory that malloc() hands out again is not zero. */
+	for (size_t i = 0; i < 8; i++) {
+		dirt[i] = malloc(8192);
+		assert_non_null(dirt[i]);
+		memset(dirt[i], 'x', 8192);
+	}
+	for (size_t i = 0; i < 8; i++)
+		free(dirt[i]);
+	assert_non_null(buf_reserve(&b, 4096));
+	assert_string_equal(buf_str(&b), "");
+	buf_fini(&b);
+}
+
 static void reserve_then_commit_less(void **state)
 {
 	cleanup_with(buf_fini) struct buf b = BUF_INIT(100);
@@ -129,6 +148,7 @@ int main(void)
 		cmocka_unit_test(huge_request_does_not_wrap),
 		cmocka_unit_test(consumes_from_the_front),
 		cmocka_unit_test(steals_once),
+		cmocka_unit_test(reserve_alone_leaves_a_string),
 		cmocka_unit_test(reserve_then_commit_less),
 	};
 
