@@ -48,8 +48,7 @@ static int check_hostname(struct make *m, const char *option, const char *s)
 static void copy_lines(const char *path, bool (*keep)(const char *line), struct buf *out)
 {
 	cleanup_fclose FILE *f = fopen(path, "re");
-	cleanup_free
-	char *line = NULL;
+	cleanup_free char *line = NULL;
 	size_t size = 0;
 
 	while (f && !out->error && getline(&line, &size, f) > 0)

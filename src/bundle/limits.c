@@ -215,8 +215,7 @@ static void device(struct make *m, struct json_object *list, const char *path,
 static int wished_device(struct make *m, const char *wish, struct json_object *list,
 			 struct json_object *rules)
 {
-	cleanup_free
-	char *host = strdup(wish);
+	cleanup_free char *host = strdup(wish);
 	struct stat st;
 
 	if (!host)

@@ -188,8 +188,7 @@ static bool volume_word(const char *word, char *options, size_t size, bool *prop
 /* -v SOURCE:DESTINATION[:OPTIONS] */
 static int volume(struct make *m, const char *wish)
 {
-	cleanup_free
-	char *copy = strdup(wish);
+	cleanup_free char *copy = strdup(wish);
 	char source[PATH_MAX], options[256] = "";
 	bool propagated = false, bind = false;
 
@@ -226,8 +225,7 @@ static int volume(struct make *m, const char *wish)
 
 static int tmpfs(struct make *m, const char *wish)
 {
-	cleanup_free
-	char *copy = strdup(wish);
+	cleanup_free char *copy = strdup(wish);
 	char options[512] = "nosuid,nodev,noexec";
 
 	if (!copy)
@@ -304,8 +302,7 @@ static int long_mount_word(struct make *m, const char *wish, char *word, struct 
 /* --mount type=bind|volume|tmpfs,source=...,destination=...,... */
 static int long_mount(struct make *m, const char *wish)
 {
-	cleanup_free
-	char *copy = strdup(wish);
+	cleanup_free char *copy = strdup(wish);
 	struct long_mount x = { .type = "volume" };
 	char source[PATH_MAX], options[300];
 	int r = 0;

@@ -65,8 +65,7 @@ static int env_wish(struct make *m, struct strlist *env, const char *wish)
 	value = getenv(wish);
 	if (!value)
 		return 0;
-	cleanup_free
-	char *pair = NULL;
+	cleanup_free char *pair = NULL;
 
 	if (asprintf(&pair, "%s=%s", wish, value) < 0)
 		return -ENOMEM;
@@ -76,8 +75,7 @@ static int env_wish(struct make *m, struct strlist *env, const char *wish)
 static int env_from_file(struct make *m, struct strlist *env, const char *path)
 {
 	cleanup_fclose FILE *f = fopen(path, "re");
-	cleanup_free
-	char *line = NULL;
+	cleanup_free char *line = NULL;
 	size_t size = 0, number = 0;
 	ssize_t n;
 

@@ -96,8 +96,7 @@ int container_seccomp_hand_over(const struct oci_seccomp *profile, const struct 
 
 	if (r)
 		return err_sys(e, r, "linux.seccomp: the container process state");
-	cleanup_fd
-	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cleanup_fd int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (sock < 0)
 		return err_sys(e, -errno, "linux.seccomp: socket");

@@ -56,8 +56,7 @@ static bool hides(int layer, const char *path)
 		if ((size_t)(p - path) >= sizeof(part))
 			return true;
 		snprintf(part, sizeof(part), "%.*s", (int)(p - path), path);
-		cleanup_fd
-		int fd = open_inside(layer, part, O_PATH | O_NOFOLLOW);
+		cleanup_fd int fd = open_inside(layer, part, O_PATH | O_NOFOLLOW);
 
 		if (fd < 0)
 			return fd != -ENOENT;
@@ -71,8 +70,7 @@ static bool hides(int layer, const char *path)
 		} else if (!S_ISDIR(st.st_mode)) {
 			return true;
 		}
-		cleanup_fd
-		int dir = open_inside(layer, part, O_RDONLY | O_DIRECTORY);
+		cleanup_fd int dir = open_inside(layer, part, O_RDONLY | O_DIRECTORY);
 
 		if (dir < 0 || opaque(dir))
 			return true;
@@ -82,14 +80,12 @@ static bool hides(int layer, const char *path)
 int image_rootfs_read(const struct image_list *dirs, const char *path, struct buf *out)
 {
 	for (size_t i = dirs->n; i-- > 0;) {
-		cleanup_fd
-		int layer = open(dirs->v[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+		cleanup_fd int layer = open(dirs->v[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
 		struct stat st;
 
 		if (layer < 0)
 			return -errno;
-		cleanup_fd
-		int fd = open_inside(layer, path, O_RDONLY);
+		cleanup_fd int fd = open_inside(layer, path, O_RDONLY);
 
 		if (fd >= 0 && fstat(fd, &st) < 0)
 			return -errno;

@@ -112,8 +112,7 @@ int doctor_in_child(int (*fn)(void *arg), void *arg)
 		return -errno;
 	if (!pid)
 		_exit(fn(arg));
-	cleanup_fd
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	cleanup_fd int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd ended = { .fd = fd, .events = POLLIN };
 
 	if (fd >= 0 && poll(&ended, 1, 2000) == 0)

@@ -72,8 +72,7 @@ static void look(struct hierarchies *h)
 
 			snprintf(h->v2_path, sizeof(h->v2_path), "%.255s", point);
 			snprintf(file, sizeof(file), "%s/cgroup.controllers", point);
-			cleanup_free
-			char *list = doctor_read(file);
+			cleanup_free char *list = doctor_read(file);
 
 			snprintf(h->v2, sizeof(h->v2), "%s", list ? list : "");
 		}
@@ -130,8 +129,7 @@ void check_cgroup_delegation(struct doctor_finding *f)
 {
 	static const char mend[] =
 		"log in through systemd, with Delegate=cpu cpuset io memory pids in user@.service";
-	cleanup_free
-	char *own = doctor_read("/proc/self/cgroup");
+	cleanup_free char *own = doctor_read("/proc/self/cgroup");
 	struct hierarchies h;
 
 	look(&h);
@@ -154,8 +152,7 @@ void check_cgroup_delegation(struct doctor_finding *f)
 	at = strstr(at, "0::") + 3;
 	snprintf(dir, sizeof(dir), "%s%.*s", h.v2_path, (int)strcspn(at, "\n"), at);
 	snprintf(file, sizeof(file), "%s/cgroup.controllers", dir);
-	cleanup_free
-	char *list = doctor_read(file);
+	cleanup_free char *list = doctor_read(file);
 
 	if (access(dir, W_OK) < 0)
 		doctor_warn(f, mend, "%s is not ours: no limits for this user's instances", dir);

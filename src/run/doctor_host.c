@@ -51,10 +51,8 @@ static int try_userns(void *arg)
 
 void check_userns(struct doctor_finding *f)
 {
-	cleanup_free
-	char *most = doctor_read("/proc/sys/user/max_user_namespaces");
-	cleanup_free
-	char *allowed = doctor_read("/proc/sys/kernel/unprivileged_userns_clone");
+	cleanup_free char *most = doctor_read("/proc/sys/user/max_user_namespaces");
+	cleanup_free char *allowed = doctor_read("/proc/sys/kernel/unprivileged_userns_clone");
 	const char *mend = "boot a kernel with CONFIG_USER_NS";
 	int r = doctor_in_child(try_userns, NULL);
 
@@ -80,8 +78,8 @@ void check_userns(struct doctor_finding *f)
  * shows which. */
 void check_userns_lsm(struct doctor_finding *f)
 {
-	cleanup_free
-	char *restricted = doctor_read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+	cleanup_free char *restricted = doctor_read(
+		"/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
 
 	if (!restricted || !streq(restricted, "1") || geteuid() == 0)
 		doctor_pass(f, "no security module restricts user namespaces");
@@ -166,8 +164,7 @@ void check_lsm(struct doctor_finding *f)
 {
 	enum { ASK_VERSION = 1 };
 	long landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, ASK_VERSION);
-	cleanup_free
-	char *list = doctor_read("/sys/kernel/security/lsm");
+	cleanup_free char *list = doctor_read("/sys/kernel/security/lsm");
 	const char *apparmor = access("/sys/kernel/security/apparmor", F_OK) ? "no" : "yes";
 	const char *selinux = access("/sys/fs/selinux/enforce", F_OK) ? "no" : "yes";
 
@@ -206,8 +203,7 @@ void check_capabilities(struct doctor_finding *f)
 		{ 18, "SYS_CHROOT" },	{ 19, "SYS_PTRACE" },  { 21, "SYS_ADMIN" },
 		{ 24, "SYS_RESOURCE" }, { 27, "MKNOD" },       { 31, "SETFCAP" },
 	};
-	cleanup_free
-	char *status = doctor_read("/proc/self/status");
+	cleanup_free char *status = doctor_read("/proc/self/status");
 	const char *line = status ? strstr(status, "\nCapEff:") : NULL;
 	unsigned long long have = 0;
 	char missing[160] = "";

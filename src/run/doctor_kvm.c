@@ -22,8 +22,7 @@
 
 void check_cpu(struct doctor_finding *f)
 {
-	cleanup_free
-	char *info = doctor_read("/proc/cpuinfo");
+	cleanup_free char *info = doctor_read("/proc/cpuinfo");
 	char *flags = info ? strstr(info, "\nflags") : NULL;
 
 	if (flags)
@@ -42,16 +41,14 @@ static int try_kvm_in_userns(void *arg)
 	(void)arg;
 	if (doctor_enter_userns(0))
 		return 255;
-	cleanup_fd
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	cleanup_fd int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	return fd < 0 ? errno : 0;
 }
 
 void check_kvm_opens(struct doctor_finding *f)
 {
-	cleanup_fd
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	cleanup_fd int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0) {
 		int code = errno;
@@ -102,8 +99,7 @@ void check_kvm_capabilities(struct doctor_finding *f)
 		{ KVM_CAP_READONLY_MEM, "READONLY_MEM", false },
 		{ KVM_CAP_SET_GUEST_DEBUG, "SET_GUEST_DEBUG", false },
 	};
-	cleanup_fd
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	cleanup_fd int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	char missing[200] = "";
 	bool must = false;
 
@@ -132,8 +128,7 @@ void check_kvm_capabilities(struct doctor_finding *f)
 /* Opens /dev/kvm and asks it; a reason in `e` when it cannot be asked. */
 static int probe(bool measure, struct cpu_probe *result, struct err *e)
 {
-	cleanup_fd
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	cleanup_fd int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	return fd < 0 ? err_sys(e, -errno, "/dev/kvm") : cpu_probe(fd, measure, result, e);
 }
@@ -183,8 +178,7 @@ void check_kvm_paging(struct doctor_finding *f)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-		cleanup_free
-		char *on = doctor_read(modes[i].file);
+		cleanup_free char *on = doctor_read(modes[i].file);
 
 		if (on && (streq(on, "Y") || streq(on, "1"))) {
 			doctor_pass(f, "nested paging (%s)", modes[i].what);

@@ -31,8 +31,7 @@ enum { NO_BRIDGE = 1, NO_VETH = 2, NO_NFT = 4, NO_NETNS = 8 };
 /* One request, one answer: 0 or -errno. */
 static int ask(int protocol, void *request, size_t size)
 {
-	cleanup_fd
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+	cleanup_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	_Alignas(struct nlmsghdr) char answer[4096];
 
@@ -168,8 +167,7 @@ static int forward_dropped(void)
 		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
 		.g = { .nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0 },
 	};
-	cleanup_fd
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+	cleanup_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
 	_Alignas(struct nlmsghdr) char answer[32768];
 	int dropped = 0;
 
@@ -212,8 +210,7 @@ void check_forward_policy(struct doctor_finding *f)
 
 void check_ip_forward(struct doctor_finding *f)
 {
-	cleanup_free
-	char *on = doctor_read("/proc/sys/net/ipv4/ip_forward");
+	cleanup_free char *on = doctor_read("/proc/sys/net/ipv4/ip_forward");
 
 	if (on && streq(on, "1"))
 		doctor_pass(f, "IPv4 forwarding is on");
@@ -224,8 +221,7 @@ void check_ip_forward(struct doctor_finding *f)
 
 void check_low_ports(struct doctor_finding *f)
 {
-	cleanup_free
-	char *first = doctor_read("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+	cleanup_free char *first = doctor_read("/proc/sys/net/ipv4/ip_unprivileged_port_start");
 	uint64_t port = 1024;
 
 	if (first)
@@ -240,8 +236,7 @@ void check_low_ports(struct doctor_finding *f)
 static void check_device(struct doctor_finding *f, const char *path, const char *what,
 			 const char *mend)
 {
-	cleanup_fd
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	cleanup_fd int fd = open(path, O_RDWR | O_CLOEXEC);
 
 	if (fd >= 0)
 		doctor_pass(f, "%s opens", path);
