@@ -1,7 +1,7 @@
 # A thin front for meson. Every target installs what it needs from the distribution when run as root.
 B ?= build
 
-.PHONY: all deps unit test demo bench bed fmt install deb clean
+.PHONY: all deps unit test demo bench bed asan fuzz fmt install deb clean
 all: $(B)/build.ninja
 	@ninja -C $(B)
 
@@ -34,6 +34,20 @@ bench: all
 bed: all
 	@tools/install-deps bed
 	@tools/bed --build $(B) '$(subst ','\'',$(value CMD))'
+
+# The tests in a build with AddressSanitizer and UndefinedBehaviorSanitizer; T are arguments of tools/run-tests.
+asan: deps
+	@tools/install-deps test clang
+	@[ -f build-asan/build.ninja ] || CC=clang meson setup build-asan -Db_sanitize=address,undefined \
+	  -Db_lundef=false -Db_pie=false >/dev/null
+	@ninja -C build-asan
+	@tools/run-tests build-asan --only unit --only integration $(T)
+
+# Every fuzz target for S seconds; T: --coverage, names of targets.
+S ?= 20
+fuzz: deps
+	@tools/install-deps clang
+	@tools/run-fuzz --seconds $(S) $(T)
 
 fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i

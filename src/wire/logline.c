@@ -226,8 +226,10 @@ int logline_parse(const char *json, size_t n, struct buf *scratch, struct loglin
 		if (!take(&c, ',') && (c.p == c.end || *c.p != '}'))
 			return -EPROTO;
 	}
+	if (!has_text || !has_time)
+		return -EPROTO;
 	l->text = scratch->data + text_at;
-	return has_text && has_time ? 0 : -EPROTO;
+	return 0;
 }
 
 void time_rfc3339_format(struct timespec t, char out[static 31])

@@ -155,6 +155,16 @@ static int take_suffixes(const char *whole, char *name, struct reference *r, str
 	return 0;
 }
 
+/* Whether the part before the first slash is read as a registry. */
+static bool begins_with_registry(const char *name)
+{
+	const char *slash = strchr(name, '/');
+	size_t first = slash ? (size_t)(slash - name) : 0;
+
+	return slash && (memchr(name, '.', first) || memchr(name, ':', first) ||
+			 (first == 9 && !memcmp(name, "localhost", 9)));
+}
+
 int reference_parse(const char *s, struct reference *r, struct err *e)
 {
 	char name[512];
@@ -172,9 +182,7 @@ int reference_parse(const char *s, struct reference *r, struct err *e)
 	if (err)
 		return err;
 	char *path = name, *slash = strchr(name, '/');
-	size_t first = slash ? (size_t)(slash - name) : 0;
-	bool has_registry = slash && (memchr(name, '.', first) || memchr(name, ':', first) ||
-				      (first == 9 && !memcmp(name, "localhost", 9)));
+	bool has_registry = begins_with_registry(name);
 
 	if (has_registry) {
 		*slash = '\0';
@@ -218,7 +226,12 @@ int reference_format(const struct reference *r, char *out, size_t size)
 int reference_familiar(const struct reference *r, char *out, size_t size)
 {
 	const char *lone = str_after(r->repository, "library/");
-	bool hub = streq(r->registry, "docker.io");
 
-	return format(hub ? "" : r->registry, hub && lone ? lone : r->repository, r, out, size);
+	if (!streq(r->registry, "docker.io"))
+		return format(r->registry, r->repository, r, out, size);
+	if (lone && !strchr(lone, '/'))
+		return format("", lone, r, out, size);
+	/* What is shown can be typed: it must not be taken for something else. */
+	return format(lone || begins_with_registry(r->repository) ? r->registry : "", r->repository,
+		      r, out, size);
 }
