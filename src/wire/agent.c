@@ -19,7 +19,7 @@ static const struct {
 	bool may_more; /* may come in pieces */
 } shape[AGENT_TYPES] = {
 	[AGENT_HELLO] = { 12, 0, false, false },
-	[AGENT_CREATE] = { 0, AGENT_PAYLOAD_MAX, false, true },
+	[AGENT_CREATE] = { 4, AGENT_PAYLOAD_MAX, false, true },
 	[AGENT_START] = { 0, 0, false, false },
 	[AGENT_EXEC] = { 0, AGENT_PAYLOAD_MAX, false, true },
 	[AGENT_SIGNAL] = { 8, 0, false, false },

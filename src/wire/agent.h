@@ -31,11 +31,12 @@
 #define AGENT_REQUEST_MAX  (4u << 20) /* all frames of one request */
 #define AGENT_MORE	   0x8000u
 #define AGENT_SIGNAL_ALL   1u /* SIGNAL: every process of the container */
+#define AGENT_CREATE_INIT  1u /* CREATE: a reaper of ours is PID 1 of the container */
 #define AGENT_STREAM_LIMIT 1024u
 
 enum agent_type {
 	AGENT_HELLO = 1, /* both, stream 0: struct agent_hello */
-	AGENT_CREATE,	 /* config.json: prepares the container; OK, later EXIT */
+	AGENT_CREATE,	 /* u32 flags, config.json: prepares the container; OK, later EXIT */
 	AGENT_START,	 /* of the stream that CREATE opened; OK there */
 	AGENT_EXEC,	 /* a JSON `process` object; OK with the pid, later EXIT */
 	AGENT_SIGNAL,	 /* of a stream with a process: u32 signal, u32 flags; no answer */
