@@ -8,8 +8,6 @@
 #include "container/cbpf.h"
 #include "wire/oci.h"
 
-struct container_state;
-
 /* A compiled profile. Plain bytes, 32 KB; good in a child after fork, no memory behind it. */
 struct seccomp_program {
 	unsigned int flags; /* SECCOMP_FILTER_FLAG_* */
@@ -30,7 +28,7 @@ int container_seccomp_compile(const struct oci_seccomp *profile, struct seccomp_
 int container_seccomp_load(const struct seccomp_program *p, int *listener, struct err *e);
 
 /* Connects to profile->listener_path and hands over the listener with the container process state. Runs outside the
- * filter. `st` is the container's state, `pid` the process that is bound (another one than st->pid for exec).
- * 0 or -errno. */
-int container_seccomp_hand_over(const struct oci_seccomp *profile, const struct container_state *st,
-				pid_t pid, int listener, struct err *e);
+ * filter. `state` is the container's state as JSON (container_state_json), `pid` the process that is bound (for exec
+ * not the container's own). 0 or -errno. */
+int container_seccomp_hand_over(const struct oci_seccomp *profile, const char *state, pid_t pid,
+				int listener, struct err *e);

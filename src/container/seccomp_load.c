@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "container/container.h"
 #include "container/seccomp.h"
 #include "os/seccomp.h"
 #include "wire/json.h"
@@ -36,8 +35,8 @@ int container_seccomp_load(const struct seccomp_program *p, int *listener, struc
 }
 
 /* config-linux.md, "The Container Process State" */
-static int process_state(const struct oci_seccomp *profile, const struct container_state *st,
-			 pid_t pid, struct buf *out)
+static int process_state(const struct oci_seccomp *profile, const char *state, pid_t pid,
+			 struct buf *out)
 {
 	buf_adds(out, "{\"ociVersion\":\"1.3.0\",\"fds\":[\"seccompFd\"]");
 	buf_addf(out, ",\"pid\":%d", (int)pid);
@@ -46,10 +45,8 @@ static int process_state(const struct oci_seccomp *profile, const struct contain
 		json_put_string(out, profile->listener_metadata);
 	}
 	json_put_key(out, "state");
-	int r = container_state_json(st, out);
-
-	buf_adds(out, "}");
-	return r ? r : out->error;
+	buf_adds(out, state);
+	return buf_adds(out, "}");
 }
 
 static int send_with_fd(int sock, const struct buf *text, int fd)
@@ -78,8 +75,8 @@ static int send_with_fd(int sock, const struct buf *text, int fd)
 	return (size_t)n == text->len ? 0 : -EMSGSIZE;
 }
 
-int container_seccomp_hand_over(const struct oci_seccomp *profile, const struct container_state *st,
-				pid_t pid, int listener, struct err *e)
+int container_seccomp_hand_over(const struct oci_seccomp *profile, const char *state, pid_t pid,
+				int listener, struct err *e)
 {
 	cleanup_with(buf_fini) struct buf text = BUF_INIT(1 << 20);
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -92,7 +89,7 @@ int container_seccomp_hand_over(const struct oci_seccomp *profile, const struct 
 		return err_sys(e, -ENAMETOOLONG, "linux.seccomp: listenerPath '%s'",
 			       profile->listener_path);
 	memcpy(addr.sun_path, profile->listener_path, strlen(profile->listener_path));
-	int r = process_state(profile, st, pid, &text);
+	int r = process_state(profile, state, pid, &text);
 
 	if (r)
 		return err_sys(e, r, "linux.seccomp: the container process state");
