@@ -53,6 +53,29 @@ static void ceiling_holds(void **state)
 	assert_true(a.total <= 20000);
 }
 
+static void ceiling_is_exact(void **state)
+{
+	cleanup_with(arena_fini) struct arena a = ARENA_INIT(8192);
+
+	(void)state;
+	assert_non_null(arena_alloc(&a, 8192));
+	assert_int_equal(a.total, 8192);
+	assert_null(arena_alloc(&a, 1));
+}
+
+static void a_block_is_used_to_its_end(void **state)
+{
+	cleanup_with(arena_fini) struct arena a = ARENA_INIT(1 << 20);
+
+	(void)state;
+	assert_non_null(arena_alloc(&a, 16));
+	size_t size = a.total;
+
+	assert_non_null(arena_alloc(&a, size - 16));
+	assert_int_equal(a.total, size);
+	assert_int_equal(a.used, size);
+}
+
 static void array_size_does_not_wrap(void **state)
 {
 	cleanup_with(arena_fini) struct arena a = ARENA_INIT(1 << 20);
@@ -96,6 +119,8 @@ int main(void)
 		cmocka_unit_test(aligned_and_zeroed),
 		cmocka_unit_test(pieces_do_not_overlap),
 		cmocka_unit_test(ceiling_holds),
+		cmocka_unit_test(ceiling_is_exact),
+		cmocka_unit_test(a_block_is_used_to_its_end),
 		cmocka_unit_test(array_size_does_not_wrap),
 		cmocka_unit_test(text),
 		cmocka_unit_test(usable_again_after_the_end),

@@ -57,6 +57,9 @@ static void first_failure_sticks(void **state)
 	assert_null(buf_steal(&b));
 	assert_int_equal(b.len, 0);
 	buf_clear(&b);
+	assert_int_equal(buf_adds(&b, "abc"), 0);
+	buf_clear(&b);
+	assert_string_equal(buf_str(&b), "");
 	assert_int_equal(buf_adds(&b, "a"), 0);
 	assert_string_equal(buf_str(&b), "a");
 }

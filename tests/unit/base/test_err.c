@@ -51,6 +51,51 @@ static void no_error_struct_is_fine(void **state)
 	err_wrap(NULL, "y");
 }
 
+static void forgets(void **state)
+{
+	struct err e = ERR_INIT;
+
+	(void)state;
+	err_set(&e, -EIO, "x");
+	err_clear(&e);
+	assert_int_equal(e.code, 0);
+	assert_string_equal(e.msg, "");
+}
+
+static void a_code_is_always_negative(void **state)
+{
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(err_set(&e, 0, "x"), -EINVAL);
+	assert_int_equal(err_set(&e, EIO, "x"), -EINVAL);
+	assert_int_equal(err_sys(&e, EIO, "x"), -EINVAL);
+}
+
+/* What another process sent may be anything. */
+static void sanitizes_what_came_through_a_pipe(void **state)
+{
+	struct err e;
+
+	(void)state;
+	memset(&e, 'A', sizeof(e));
+	e.code = 17;
+	err_sanitize(&e);
+	assert_int_equal(e.code, -EPROTO);
+	assert_int_equal(strlen(e.msg), sizeof(e.msg) - 1);
+	err_set(&e, -EIO, "fine");
+	e.msg[1] = '\x1b';
+	err_sanitize(&e);
+	assert_int_equal(e.code, -EIO);
+	assert_string_equal(e.msg, "f?ne");
+	e.code = -4096;
+	err_sanitize(&e);
+	assert_int_equal(e.code, -EPROTO);
+	e.code = 1;
+	err_sanitize(&e);
+	assert_int_equal(e.code, -EPROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -58,6 +103,9 @@ int main(void)
 		cmocka_unit_test(long_text_loses_its_end),
 		cmocka_unit_test(control_bytes_are_visible),
 		cmocka_unit_test(no_error_struct_is_fine),
+		cmocka_unit_test(forgets),
+		cmocka_unit_test(a_code_is_always_negative),
+		cmocka_unit_test(sanitizes_what_came_through_a_pipe),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "../test.h"
@@ -192,6 +193,41 @@ static void signals_arrive_as_events(void **state)
 	sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
+static void handle(int sig)
+{
+	(void)sig;
+	fired++;
+}
+
+static void an_interrupted_wait_is_no_error(void **state)
+{
+	struct sigaction action = { .sa_handler = handle }, old;
+	struct itimerval soon = { .it_value.tv_usec = 5000 };
+
+	(void)state;
+	sigaction(SIGALRM, &action, &old);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	assert_int_equal(loop_once(&loop, 5000), 0);
+	assert_int_equal(fired, 1);
+	sigaction(SIGALRM, &old, NULL);
+}
+
+static void a_round_waits_no_longer_than_asked(void **state)
+{
+	struct mark late = { { .fn = note }, 1 };
+	uint64_t begin = now_ns();
+
+	(void)state;
+	loop_arm(&loop, &late.timer, 60000000000);
+	assert_int_equal(loop_once(&loop, 3), 0);
+	assert_true(now_ns() - begin >= 3000000 && now_ns() - begin < 5000000000);
+	assert_int_equal(loop_once(&loop, 0), 0);
+	assert_int_equal(fired, 0);
+	loop_arm(&loop, &late.timer, UINT64_MAX);
+	assert_int_equal(loop_once(&loop, 0), 0);
+	assert_int_equal(fired, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +238,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_callback_may_free_another_source, enter, leave),
 		cmocka_unit_test_setup_teardown(watching_again_changes_the_events, enter, leave),
 		cmocka_unit_test_setup_teardown(signals_arrive_as_events, enter, leave),
+		cmocka_unit_test_setup_teardown(an_interrupted_wait_is_no_error, enter, leave),
+		cmocka_unit_test_setup_teardown(a_round_waits_no_longer_than_asked, enter, leave),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
