@@ -141,3 +141,30 @@ int kvm_stats_fd(int fd)
 {
 	return call_n(fd, KVM_GET_STATS_FD, 0);
 }
+
+int kvm_set_tss_addr(int vm, uint32_t address)
+{
+	return call_n(vm, KVM_SET_TSS_ADDR, address);
+}
+
+int kvm_irqchip_create(int vm)
+{
+	return call_n(vm, KVM_CREATE_IRQCHIP, 0);
+}
+
+int kvm_irqfd(int vm, int eventfd, uint32_t gsi)
+{
+	struct kvm_irqfd arg = { .fd = (uint32_t)eventfd, .gsi = gsi };
+
+	return call(vm, KVM_IRQFD, &arg);
+}
+
+int kvm_get_lapic(int vcpu, struct kvm_lapic_state *lapic)
+{
+	return call(vcpu, KVM_GET_LAPIC, lapic);
+}
+
+int kvm_set_lapic(int vcpu, const struct kvm_lapic_state *lapic)
+{
+	return call(vcpu, KVM_SET_LAPIC, lapic);
+}

@@ -21,6 +21,11 @@ int kvm_vcpu_create(int vm, unsigned index);
 /* Writes of `len` bytes to `gpa` signal `eventfd` without an exit; with `match`, only of `value`. */
 int kvm_ioeventfd(int vm, int eventfd, uint64_t gpa, uint32_t len, bool match, uint64_t value,
 		  bool remove);
+/* Interrupt controllers in the kernel, before the first vCPU; `address` is three pages that Intel wants. */
+int kvm_set_tss_addr(int vm, uint32_t address);
+int kvm_irqchip_create(int vm);
+/* A signal on `eventfd` is an edge on `gsi`. */
+int kvm_irqfd(int vm, int eventfd, uint32_t gsi);
 
 /* On a vCPU. kvm_run gives -EINTR when a signal ended it. */
 int kvm_run(int vcpu);
@@ -32,6 +37,8 @@ int kvm_set_cpuid(int vcpu, const struct kvm_cpuid2 *cpuid);
 /* The number of MSRs set; less than `msrs->nmsrs` names the first that was refused. */
 int kvm_set_msrs(int vcpu, const struct kvm_msrs *msrs);
 int kvm_set_xcrs(int vcpu, const struct kvm_xcrs *xcrs);
+int kvm_get_lapic(int vcpu, struct kvm_lapic_state *lapic);
+int kvm_set_lapic(int vcpu, const struct kvm_lapic_state *lapic);
 int kvm_get_tsc_khz(int vcpu);
 int kvm_get_events(int vcpu, struct kvm_vcpu_events *events);
 int kvm_set_events(int vcpu, const struct kvm_vcpu_events *events);

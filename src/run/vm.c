@@ -1,0 +1,361 @@
+/*
+ * A virtual machine, from descriptors to its end.
+ *
+ * The order that everybody knows: open (the caller did), create the VM, memory, interrupt controllers, vCPUs,
+ * devices, kernel; then one thread a vCPU enters the guest and serves its exits, and the thread of vm_run
+ * serves the devices. There is no firmware and no bus: registers of virtio devices, three power ports, and
+ * nothing else answers.
+ *
+ * Trust: exits carry the guest's addresses and values; the buses judge them. What KVM cannot go on from (a
+ * triple fault, an instruction it does not know) ends this guest with a written reason.
+ * Threads: vm_run's and one a vCPU. #syscalls: eventfd2 mmap munmap fstat clone3 futex ioctl read write close
+ */
+#include "run/vm.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "machine/acpi.h"
+#include "machine/x86.h"
+#include "run/vm_int.h"
+
+void vm_end(struct vm *v, enum vm_end end, const char *fmt, ...)
+{
+	uint64_t one = 1;
+	va_list ap;
+
+	pthread_mutex_lock(&v->end_lock);
+	if (!v->ended) {
+		v->ended = true;
+		v->result.end = end;
+		va_start(ap, fmt);
+		vsnprintf(v->result.reason, sizeof(v->result.reason), fmt, ap);
+		va_end(ap);
+	}
+	pthread_mutex_unlock(&v->end_lock);
+	atomic_store(&v->stopping, true);
+	if (write(v->stop_fd, &one, sizeof(one)) < 0)
+		return; /* full: the loop is awake already */
+}
+
+void vm_stop(struct vm *v)
+{
+	vm_end(v, VM_END_STOPPED, "stopped");
+}
+
+/* ACPI 6.5, 4.8.3.7: sleep control, sleep status, and the reset register. */
+static void power_access(struct bus_range *r, uint64_t offset, void *data, uint32_t len,
+			 bool is_write)
+{
+	struct vm *v = container_of(r, struct vm, power);
+	const uint8_t *value = data;
+
+	if (!is_write) {
+		memset(data, 0, len);
+		return;
+	}
+	if (offset == ACPI_PORT_SLEEP_CONTROL - ACPI_PORT_SLEEP_CONTROL &&
+	    *value == (ACPI_SLEEP_ENABLE | ACPI_SLEEP_TYPE_S5 << 2))
+		vm_end(v, VM_END_POWEROFF, "%s", "");
+	else if (offset == ACPI_PORT_RESET - ACPI_PORT_SLEEP_CONTROL && *value == ACPI_RESET_VALUE)
+		vm_end(v, VM_END_REBOOT, "%s", "");
+}
+
+static void serve_io(struct vm_cpu *c)
+{
+	struct kvm_run *run = c->cpu.run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+
+	c->io++;
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)
+		if (bus_access(&c->vm->ports, run->io.port, data, run->io.size,
+			       run->io.direction == KVM_EXIT_IO_OUT))
+			c->unclaimed++;
+}
+
+static void serve_mmio(struct vm_cpu *c)
+{
+	struct kvm_run *run = c->cpu.run;
+
+	c->mmio++;
+	if (bus_access(&c->vm->registers, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
+		       run->mmio.is_write))
+		c->unclaimed++;
+}
+
+static void serve_exit(struct vm_cpu *c)
+{
+	struct vm *v = c->vm;
+	struct kvm_run *run = c->cpu.run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		serve_io(c);
+		break;
+	case KVM_EXIT_MMIO:
+		serve_mmio(c);
+		break;
+	case KVM_EXIT_SHUTDOWN:
+		vm_end(v, VM_END_BROKEN, "vCPU %u: triple fault", c->cpu.index);
+		break;
+	case KVM_EXIT_SYSTEM_EVENT:
+		vm_end(v,
+		       run->system_event.type == KVM_SYSTEM_EVENT_RESET ? VM_END_REBOOT
+									: VM_END_POWEROFF,
+		       "%s", "");
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		vm_end(v, VM_END_BROKEN,
+		       "vCPU %u: KVM cannot go on (suberror %u): the guest ran an instruction that "
+		       "the "
+		       "host does not know",
+		       c->cpu.index, run->internal.suberror);
+		break;
+	case KVM_EXIT_FAIL_ENTRY:
+		vm_end(v, VM_END_BROKEN, "vCPU %u: the processor refused its state (0x%llx)",
+		       c->cpu.index,
+		       (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+		break;
+	default:
+		vm_end(v, VM_END_BROKEN, "vCPU %u: unexpected exit %u", c->cpu.index,
+		       run->exit_reason);
+	}
+}
+
+static void *cpu_main(void *arg)
+{
+	struct vm_cpu *c = arg;
+	struct vm *v = c->vm;
+
+	vcpu_adopt(&c->cpu);
+	while (!atomic_load(&v->stopping)) {
+		int r = vcpu_enter(&c->cpu);
+
+		if (r == -EINTR)
+			c->interrupted++;
+		else if (r)
+			vm_end(v, VM_END_BROKEN, "vCPU %u: KVM: %s", c->cpu.index, strerror(-r));
+		else
+			serve_exit(c);
+	}
+	vcpu_leave(&c->cpu);
+	return NULL;
+}
+
+static int load_kernel(struct vm *v, struct linux_entry *entry, struct err *e)
+{
+	struct stat kernel, initrd = { 0 };
+
+	if (fstat(v->config.kernel, &kernel) < 0 ||
+	    (v->config.initrd >= 0 && fstat(v->config.initrd, &initrd) < 0))
+		return err_sys(e, -errno, "kernel or initramfs");
+	if (!kernel.st_size)
+		return err_set(e, -ENOEXEC, "kernel: empty file");
+	void *file = mmap(NULL, (size_t)kernel.st_size, PROT_READ, MAP_PRIVATE, v->config.kernel,
+			  0);
+
+	if (file == MAP_FAILED)
+		return err_sys(e, -errno, "kernel: cannot be mapped");
+	struct linux_image image = {
+		.vmlinux = file,
+		.vmlinux_size = (size_t)kernel.st_size,
+		.initrd = v->config.initrd,
+		.initrd_size = (uint64_t)initrd.st_size,
+		.cmdline = v->config.cmdline,
+	};
+	int r = linux_load(&v->mem, &image, entry, e);
+
+	munmap(file, (size_t)kernel.st_size);
+	return r;
+}
+
+static int write_acpi(struct vm *v, struct err *e)
+{
+	struct acpi_virtio virtio[VM_DEVICES_MAX];
+
+	for (unsigned i = 0; i < v->devices; i++)
+		virtio[i] = (struct acpi_virtio){
+			.base = v->device[i].mmio.range.base,
+			.size = VIRTIO_MMIO_SIZE,
+			.gsi = VM_GSI_FIRST + i,
+		};
+	return acpi_write(&v->mem,
+			  &(struct acpi_machine){ .vcpus = v->config.vcpus,
+						  .virtio = virtio,
+						  .virtio_n = v->devices },
+			  e);
+}
+
+static int add_cpus(struct vm *v, const struct linux_entry *entry, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < v->config.vcpus; i++) {
+		struct vm_cpu *c = &v->cpu[i];
+
+		c->vm = v;
+		r = vcpu_init(&c->cpu, &v->machine, i, e);
+		if (r)
+			break;
+		v->cpus++;
+		r = x86_vcpu_init(&v->machine, &c->cpu, v->config.vcpus, e);
+	}
+	return r ? r : x86_vcpu_start(&v->cpu[0].cpu, &v->mem, entry, e);
+}
+
+static void on_stop(struct loop_fd *s, uint32_t events)
+{
+	struct vm *v = container_of(s, struct vm, stop_event);
+
+	(void)events;
+	loop_stop(&v->loop, 0);
+}
+
+static int check(const struct vm_config *c, struct err *e)
+{
+	if (!c->vcpus || c->vcpus > VM_VCPUS_MAX)
+		return err_set(e, -EINVAL, "%u vCPUs: from 1 to %d", c->vcpus, VM_VCPUS_MAX);
+	if (c->memory > 3ull << 30)
+		return err_set(e, -EINVAL, "%llu MB of memory: at most 3072",
+			       (unsigned long long)(c->memory >> 20));
+	if (c->disks > VM_DISKS_MAX || c->ports > VM_PORTS_MAX)
+		return err_set(e, -EINVAL, "%u disks and %u ports: at most %d and %d", c->disks,
+			       c->ports, VM_DISKS_MAX, VM_PORTS_MAX);
+	int most = kvm_check(c->kvm, KVM_CAP_NR_VCPUS);
+
+	if (most > 0 && c->vcpus > (unsigned)most)
+		return err_set(e, -EINVAL, "%u vCPUs: this host allows %d", c->vcpus, most);
+	return 0;
+}
+
+static int build(struct vm *v, struct err *e)
+{
+	struct linux_entry entry;
+	int r = check(&v->config, e);
+
+	if (!r)
+		r = loop_init(&v->loop);
+	if (!r)
+		r = machine_init(&v->machine, v->config.kvm, e);
+	if (!r)
+		r = memory_init(&v->mem, v->config.memory, false, e);
+	if (!r) {
+		r = kvm_memory_region(v->machine.vm, 0, 0, v->mem.size, v->mem.base, 0);
+		if (r)
+			err_sys(e, r, "KVM: guest memory was refused");
+	}
+	if (!r)
+		r = x86_machine_init(&v->machine, e);
+	if (!r)
+		r = vm_add_devices(v, e);
+	v->power = (struct bus_range){ .base = ACPI_PORT_SLEEP_CONTROL,
+				       .size = 3,
+				       .access = power_access };
+	if (!r)
+		r = bus_add(&v->ports, &v->power);
+	if (!r && v->config.ports) {
+		uart_init(&v->uart, &v->stream[0].stream);
+		r = bus_add(&v->ports, &v->uart.range);
+	}
+	if (!r)
+		r = write_acpi(v, e);
+	if (!r)
+		r = load_kernel(v, &entry, e);
+	return r ? r : add_cpus(v, &entry, e);
+}
+
+struct vm *vm_new(const struct vm_config *config, struct err *e)
+{
+	struct vm *v = calloc(1, sizeof(*v));
+
+	if (!v) {
+		err_sys(e, -ENOMEM, "virtual machine");
+		for (unsigned i = 0; i < config->disks; i++)
+			block_free(config->disk[i]);
+		return NULL;
+	}
+	v->config = *config;
+	v->created_ns = now_ns();
+	v->machine.vm = -1;
+	v->loop.epfd = -1;
+	v->mem.fd = -1;
+	list_init(&v->loop.timers);
+	pthread_mutex_init(&v->end_lock, NULL);
+	v->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (v->stop_fd < 0 || build(v, e)) {
+		vm_free(v);
+		return NULL;
+	}
+	return v;
+}
+
+static int start_cpus(struct vm *v, struct err *e)
+{
+	for (unsigned i = 0; i < v->cpus; i++) {
+		int r = pthread_create(&v->cpu[i].thread, NULL, cpu_main, &v->cpu[i]);
+
+		if (r)
+			return err_sys(e, -r, "vCPU %u: no thread", i);
+		v->cpu[i].has_thread = true;
+	}
+	return 0;
+}
+
+static void join_cpus(struct vm *v)
+{
+	atomic_store(&v->stopping, true);
+	for (unsigned i = 0; i < v->cpus; i++) {
+		struct vm_cpu *c = &v->cpu[i];
+
+		if (!c->has_thread)
+			continue;
+		vcpu_kick(&c->cpu);
+		pthread_join(c->thread, NULL);
+		c->has_thread = false;
+		v->result.stats.exits += c->cpu.exits;
+		v->result.stats.io += c->io;
+		v->result.stats.mmio += c->mmio;
+		v->result.stats.unclaimed += c->unclaimed;
+		v->result.stats.interrupted += c->interrupted;
+	}
+}
+
+int vm_run(struct vm *v, struct vm_result *result, struct err *e)
+{
+	v->stop_event = (struct loop_fd){ .fd = v->stop_fd, .fn = on_stop };
+	int r = loop_watch(&v->loop, &v->stop_event, EPOLLIN);
+
+	if (!r && v->config.start)
+		r = v->config.start(&v->loop, v->config.arg);
+	v->result.stats.setup_ns = now_ns() - v->created_ns;
+	if (!r)
+		r = start_cpus(v, e);
+	if (!r)
+		r = loop_run(&v->loop);
+	join_cpus(v);
+	*result = v->result;
+	return r ? err_wrap(e, "virtual machine") : 0;
+}
+
+void vm_free(struct vm *v)
+{
+	if (!v)
+		return;
+	for (unsigned i = 0; i < v->cpus; i++)
+		vcpu_fini(&v->cpu[i].cpu);
+	vm_free_devices(v);
+	memory_fini(&v->mem);
+	machine_fini(&v->machine);
+	loop_fini(&v->loop);
+	close_fd(&v->stop_fd);
+	pthread_mutex_destroy(&v->end_lock);
+	free(v);
+}

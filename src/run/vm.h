@@ -1,0 +1,65 @@
+/* The vm wall's machine: a Linux kernel under hardware virtualization, with virtio devices. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "os/loop.h"
+#include "storage/block.h"
+
+enum { VM_DISKS_MAX = 8, VM_PORTS_MAX = 4, VM_VCPUS_MAX = 64 };
+
+/* A byte pipe to the guest. Descriptors are not owned and do not block; -1: none. */
+struct vm_port_config {
+	const char *name;
+	bool is_console; /* /dev/hvcN, else only /dev/vportNpM */
+	int in, out;
+};
+
+/* Everything that the machine uses was opened by the caller. Pointers and descriptors outlive vm_run. */
+struct vm_config {
+	int kvm;
+	int kernel; /* an uncompressed vmlinux */
+	int initrd; /* -1: none */
+	const char *cmdline;
+	uint64_t memory; /* bytes, a multiple of 2 MB, at most 3 GB */
+	unsigned vcpus;
+	struct vm_port_config port[VM_PORTS_MAX];
+	unsigned ports;
+	struct block *disk[VM_DISKS_MAX]; /* taken over; /dev/vda, ... */
+	unsigned disks;
+	/* Called once in the device loop's thread before the guest runs; may be NULL. */
+	int (*start)(struct loop *loop, void *arg);
+	void *arg;
+};
+
+enum vm_end {
+	VM_END_POWEROFF,
+	VM_END_REBOOT,
+	VM_END_BROKEN, /* it broke a rule and was stopped: see `reason` */
+	VM_END_STOPPED,
+};
+
+struct vm_stats {
+	uint64_t exits, io, mmio, unclaimed, interrupted;
+	uint64_t setup_ns; /* vm_new to the guest's first instruction */
+};
+
+struct vm_result {
+	enum vm_end end;
+	char reason[200];
+	struct vm_stats stats;
+};
+
+struct vm;
+
+/* Builds the guest; nothing runs yet. NULL with `e` set; disks are freed then too. */
+struct vm *vm_new(const struct vm_config *config, struct err *e);
+/* Runs it to its end on this thread (devices) and one more a vCPU. 0, or -errno when the host failed. */
+int vm_run(struct vm *v, struct vm_result *result, struct err *e);
+void vm_free(struct vm *v);
+
+/* From any thread while vm_run runs. */
+void vm_stop(struct vm *v);

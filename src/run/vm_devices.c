@@ -1,0 +1,203 @@
+/*
+ * The devices of a vm: virtio behind register pages, doorbells and interrupt lines in the kernel.
+ *
+ * A driver's kick is an ioeventfd, a device's interrupt an irqfd: neither leaves the kernel on the guest's side.
+ * All devices work on the thread of vm_run, through its event loop.
+ *
+ * Trust: devices own what they were handed; rings are judged in virtio/. Threads: built before vCPUs run.
+ * #syscalls: eventfd2 read write readv writev ioctl close
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+#include "run/vm_int.h"
+#include "virtio/block.h"
+#include "virtio/console.h"
+#include "virtio/entropy.h"
+
+static void raise_line(void *arg)
+{
+	struct vm_device *d = arg;
+	uint64_t one = 1;
+
+	/* An eventfd only refuses when its counter is full: then the line is raised already. */
+	if (write(d->irq, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void on_bell(struct loop_fd *s, uint32_t events)
+{
+	struct vm_bell *b = container_of(s, struct vm_bell, event);
+	uint64_t n;
+
+	(void)events;
+	if (read(s->fd, &n, sizeof(n)) == sizeof(n))
+		virtio_device_notify(b->device, b->queue);
+}
+
+static void on_disk(struct loop_fd *s, uint32_t events)
+{
+	struct vm_device *d = container_of(s, struct vm_device, disk_event);
+
+	(void)events;
+	virtio_block_reap(d->mmio.device);
+}
+
+static int add_bell(struct vm *v, struct vm_device *d, unsigned queue)
+{
+	struct vm_bell *b = &d->bell[d->bells];
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	*b = (struct vm_bell){ .event = { .fd = fd, .fn = on_bell },
+			       .device = d->mmio.device,
+			       .queue = queue };
+	d->bells++;
+	int r = kvm_ioeventfd(v->machine.vm, fd, d->mmio.range.base + VIRTIO_MMIO_QUEUE_NOTIFY, 4,
+			      true, queue, false);
+
+	return r < 0 ? r : loop_watch(&v->loop, &b->event, EPOLLIN);
+}
+
+/* Takes over `device`; NULL is out of memory. */
+static int add_device(struct vm *v, struct virtio_device *device, struct err *e)
+{
+	unsigned i = v->devices;
+	struct vm_device *d = &v->device[i];
+
+	if (!device)
+		return err_sys(e, -ENOMEM, "device %u", i);
+	virtio_mmio_init(&d->mmio, device, (uint32_t)VM_MMIO_BASE + (uint64_t)i * VIRTIO_MMIO_SIZE,
+			 raise_line, d);
+	v->devices++;
+	d->irq = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int r = d->irq < 0 ? -errno : kvm_irqfd(v->machine.vm, d->irq, VM_GSI_FIRST + i);
+
+	if (r >= 0)
+		r = bus_add(&v->registers, &d->mmio.range);
+	for (unsigned q = 0; r >= 0 && q < device->queues_n; q++)
+		r = add_bell(v, d, q);
+	return r < 0 ? err_sys(e, r, "device %u (%s)", i, device->ops->name) : 0;
+}
+
+static int add_disk(struct vm *v, unsigned index, struct err *e)
+{
+	char serial[21];
+
+	snprintf(serial, sizeof(serial), "warren-%u", index);
+	struct virtio_device *d = virtio_block_new(&v->mem, steal_ptr(&v->config.disk[index]),
+						   serial);
+	int r = add_device(v, d, e), fd = d ? virtio_block_event_fd(d) : -1;
+
+	if (r || fd < 0)
+		return r;
+	struct vm_device *on = &v->device[v->devices - 1];
+
+	on->disk_event = (struct loop_fd){ .fd = fd, .fn = on_disk };
+	r = loop_watch(&v->loop, &on->disk_event, EPOLLIN);
+	return r ? err_sys(e, r, "disk %u", index) : 0;
+}
+
+/* A descriptor is watched only while the guest waits for it: level-triggered, it would spin otherwise. */
+static void on_stream_in(struct loop_fd *s, uint32_t events)
+{
+	struct vm_stream *p = container_of(s, struct vm_stream, in);
+
+	(void)events;
+	loop_unwatch(p->loop, s);
+	p->stream.ready(p->stream.ready_arg);
+}
+
+static void on_stream_out(struct loop_fd *s, uint32_t events)
+{
+	struct vm_stream *p = container_of(s, struct vm_stream, out);
+
+	(void)events;
+	loop_unwatch(p->loop, s);
+	p->stream.ready(p->stream.ready_arg);
+}
+
+static ssize_t stream_read(struct stream *base, const struct iovec *iov, int n)
+{
+	struct vm_stream *p = container_of(base, struct vm_stream, stream);
+
+	if (p->in.fd < 0 || p->ended)
+		return -EAGAIN;
+	ssize_t r = readv(p->in.fd, iov, n);
+
+	if (r < 0 && errno == EAGAIN)
+		loop_watch(p->loop, &p->in, EPOLLIN);
+	else if (r <= 0)
+		p->ended = true;
+	return r < 0 ? -errno : r;
+}
+
+static ssize_t stream_write(struct stream *base, const struct iovec *iov, int n)
+{
+	struct vm_stream *p = container_of(base, struct vm_stream, stream);
+
+	if (p->out.fd < 0)
+		return -EPIPE;
+	ssize_t r = writev(p->out.fd, iov, n);
+
+	if (r < 0 && errno == EAGAIN)
+		loop_watch(p->loop, &p->out, EPOLLOUT);
+	return r < 0 ? -errno : r;
+}
+
+static int add_ports(struct vm *v, struct err *e)
+{
+	static const struct stream_ops ops = { stream_read, stream_write };
+	struct virtio_console_port port[VM_PORTS_MAX];
+	unsigned n = v->config.ports;
+
+	if (!n)
+		return 0;
+	for (unsigned i = 0; i < n; i++) {
+		const struct vm_port_config *c = &v->config.port[i];
+
+		v->stream[i] = (struct vm_stream){
+			.stream.ops = &ops,
+			.loop = &v->loop,
+			.in = { .fd = c->in, .fn = on_stream_in },
+			.out = { .fd = c->out, .fn = on_stream_out },
+		};
+		port[i] = (struct virtio_console_port){ c->name, c->is_console,
+							&v->stream[i].stream };
+	}
+	return add_device(v, virtio_console_new(&v->mem, port, n, 0, 0), e);
+}
+
+int vm_add_devices(struct vm *v, struct err *e)
+{
+	int r = add_ports(v, e);
+
+	for (unsigned i = 0; !r && i < v->config.disks; i++)
+		r = add_disk(v, i, e);
+	return r ? r : add_device(v, virtio_entropy_new(&v->mem), e);
+}
+
+void vm_free_devices(struct vm *v)
+{
+	for (unsigned i = 0; i < v->devices; i++) {
+		struct vm_device *d = &v->device[i];
+
+		for (unsigned b = 0; b < d->bells; b++) {
+			loop_unwatch(&v->loop, &d->bell[b].event);
+			close_fd(&d->bell[b].event.fd);
+		}
+		loop_unwatch(&v->loop, &d->disk_event);
+		close_fd(&d->irq);
+		virtio_device_free(d->mmio.device);
+	}
+	for (unsigned i = 0; i < v->config.disks; i++)
+		block_free(v->config.disk[i]);
+	v->devices = 0;
+}

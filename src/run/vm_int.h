@@ -1,0 +1,79 @@
+/* What the parts of a vm share with each other. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "machine/bus.h"
+#include "machine/memory.h"
+#include "machine/stream.h"
+#include "machine/uart.h"
+#include "machine/vcpu.h"
+#include "run/vm.h"
+#include "virtio/mmio.h"
+
+enum { VM_DEVICES_MAX = VM_DISKS_MAX + 2, VM_QUEUES_MAX = 16 };
+/* The first interrupt line of virtio devices; lower ones have old meanings. */
+enum { VM_GSI_FIRST = 5, VM_MMIO_BASE = (int)0xd0000000u };
+
+/* A queue's doorbell: KVM turns the driver's write into this descriptor's readiness. */
+struct vm_bell {
+	struct loop_fd event;
+	struct virtio_device *device;
+	unsigned queue;
+};
+
+struct vm_device {
+	struct virtio_mmio mmio;
+	int irq; /* eventfd of its interrupt line */
+	struct vm_bell bell[VM_QUEUES_MAX];
+	unsigned bells;
+	struct loop_fd disk_event; /* completions of an asynchronous disk */
+};
+
+/* A port's host side: two descriptors on the loop. */
+struct vm_stream {
+	struct stream stream;
+	struct loop *loop;
+	struct loop_fd in, out;
+	bool ended;
+};
+
+struct vm_cpu {
+	struct vcpu cpu;
+	struct vm *vm;
+	pthread_t thread;
+	bool has_thread;
+	uint64_t io, mmio, unclaimed, interrupted; /* own thread */
+};
+
+struct vm {
+	struct vm_config config;
+	struct machine machine;
+	struct memory mem;
+	struct bus ports, registers; /* port I/O and memory-mapped I/O */
+	struct bus_range power;
+	struct uart uart; /* writes to the first port's descriptor */
+	struct vm_device device[VM_DEVICES_MAX];
+	unsigned devices;
+	struct vm_stream stream[VM_PORTS_MAX];
+	struct vm_cpu cpu[VM_VCPUS_MAX];
+	unsigned cpus;
+	uint64_t created_ns;
+
+	struct loop loop;
+	int stop_fd;
+	struct loop_fd stop_event;
+	_Atomic bool stopping;
+	pthread_mutex_t end_lock;
+	bool ended;
+	struct vm_result result;
+};
+
+/* vm_devices.c */
+int vm_add_devices(struct vm *v, struct err *e);
+void vm_free_devices(struct vm *v);
+
+/* vm.c: the first reason wins. Any thread. */
+void vm_end(struct vm *v, enum vm_end end, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));

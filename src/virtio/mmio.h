@@ -1,0 +1,24 @@
+/* The MMIO transport (virtio 1.2, 4.2): one page of registers and one interrupt a device. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "machine/bus.h"
+#include "virtio/device.h"
+
+enum { VIRTIO_MMIO_SIZE = 0x1000 };
+
+struct virtio_mmio {
+	struct virtio_transport transport;
+	struct bus_range range; /* on the machine's bus */
+	struct virtio_device *device;
+	void (*raise)(void *arg); /* the interrupt line, edge triggered */
+	void *raise_arg;
+	_Atomic(uint32_t) pending; /* InterruptStatus */
+	uint32_t device_features_sel, driver_features_sel, queue_sel;
+};
+
+/* Puts `d` behind registers at `base`. */
+void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *d, uint64_t base,
+		      void (*raise)(void *arg), void *arg);
