@@ -226,6 +226,7 @@ static void a_round_waits_no_longer_than_asked(void **state)
 	loop_arm(&loop, &late.timer, UINT64_MAX);
 	assert_int_equal(loop_once(&loop, 0), 0);
 	assert_int_equal(fired, 0);
+	loop_disarm(&late.timer);
 }
 
 int main(void)
