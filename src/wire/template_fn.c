@@ -114,6 +114,8 @@ static int index_one(json_object *v, json_object *key, json_object **out, struct
 		return 0;
 	}
 	if (json_object_is_type(v, json_type_object)) {
+		if (!json_object_is_type(key, json_type_string))
+			return err_set(e, -EINVAL, "index: a map's key is a string");
 		*out = NULL;
 		json_object_object_get_ex(v, json_object_get_string(key), out);
 		return 0;

@@ -84,6 +84,7 @@ static void refuses(void **state)
 		"{{.ID | .N}}",
 		"{{index .L 7}}",
 		"{{index .L \"x\"}}",
+		"{{index .State nil}}",
 		"{{\"open}}",
 		"{{range .ID}}{{end}}",
 		"{{$nope}}",
