@@ -245,6 +245,41 @@ int cgroup_create(struct cgroup *cg, const struct cgroup_wish *wish, struct err 
 	return wish->resources ? cgroup_apply(cg, wish->resources, e) : 0;
 }
 
+/* No process in it; a directory that is gone has none either, but is nothing to find. */
+static bool is_empty(const char *dir)
+{
+	char path[PATH_MAX], c;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/cgroup.procs", dir) >= sizeof(path))
+		return false;
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && read(fd, &c, 1) == 0;
+}
+
+int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
+{
+	const struct cgroup_layout *l = cgroup_layout_get(NULL);
+
+	cgroup_init(cg);
+	for (int i = 0; l && i < l->n; i++) {
+		struct cgroup_dir *d = &cg->dirs[cg->n];
+		char path[PATH_MAX];
+		int r = plan_path(path, &l->h[i], wish, e);
+
+		if (r)
+			return r;
+		if (!is_empty(path))
+			continue;
+		*d = (struct cgroup_dir){ .v2 = l->h[i].v2, .made = true, .join_fd = -1 };
+		d->path = strdup(path);
+		if (!d->path)
+			return err_sys(e, -ENOMEM, "cgroup %s", path);
+		cg->n++;
+	}
+	return 0;
+}
+
 int cgroup_clone_fd(const struct cgroup *cg)
 {
 	const struct cgroup_dir *d = cgroup_dir_v2(cg);

@@ -62,6 +62,10 @@ void cgroup_fini(struct cgroup *cg); /* frees and closes; the kernel's directori
  * what was made is removed again. 0 or -errno. */
 int cgroup_create(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e);
 
+/* What a cgroup_create() whose caller died before it could save may have left: the directories that exist and
+ * hold no process, as made by Warren. cgroupfs only. 0 or -errno. */
+int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e);
+
 /* For a cgroup that exists: opens the join descriptors. 0 or -errno. */
 int cgroup_open(struct cgroup *cg, struct err *e);
 

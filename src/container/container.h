@@ -47,17 +47,16 @@ struct container_args {
 	int stdio[3];	    /* given to the command as 0, 1, 2; -1: our own. Not with a terminal */
 	int console_socket; /* connected AF_UNIX socket that receives the terminal's master, or -1:
 			     * then container.master has it */
-	int preserve_fds; /* this many descriptors from 3 on reach the command (LISTEN_FDS included)
-			   */
-	bool no_pivot;	  /* MS_MOVE + chroot, for a root on an initramfs */
+	int preserve_fds;   /* this many descriptors from 3 on reach the command */
+	int listen_fds;	    /* of them, those that are handed over as LISTEN_FDS */
+	bool no_pivot;	    /* MS_MOVE + chroot, for a root on an initramfs */
 	bool no_new_keyring;
 	bool init_reaper; /* --init: PID 1 is ours, reaps orphans and forwards signals */
 	enum cgroup_manager cgroup_manager;
 	const struct container_overlay *overlay; /* NULL: spec->root_path is a directory */
 
-	/* Called in the parent once the child's pid and cgroup are known, before anything is
-	 * mounted, so that a parent killed from here on leaves a record. May be NULL. 0 or -errno,
-	 * which ends the start. */
+	/* Called in the parent when init is ready and waits for leave to go on, so that a parent that is killed
+	 * leaves either no container or a record of it. May be NULL. 0 or -errno, which ends the start. */
 	int (*record)(void *arg, pid_t pid, const struct cgroup *cg, struct err *e);
 	void *record_arg;
 };
@@ -98,8 +97,9 @@ void container_abort(struct container *c);
 struct container_exec {
 	const struct oci_spec *spec; /* of the container */
 	const struct oci_process *process;
-	const struct cgroup *cgroup; /* from cgroup_load(); may have n == 0 */
-	pid_t pid;		     /* the container's init */
+	const char *id, *bundle;
+	struct cgroup *cgroup; /* from cgroup_load(); may have n == 0 */
+	pid_t pid;	       /* the container's init */
 	int pidfd;
 	int stdio[3];	    /* as in container_args */
 	int console_socket; /* likewise */
@@ -119,6 +119,11 @@ int container_kill(int pidfd, const struct cgroup *cg, int sig, bool all, struct
  * when done before. 0 or -errno. */
 int container_cleanup(const struct oci_spec *spec, const struct container_state *st,
 		      struct cgroup *cg, struct err *e);
+
+/* The cgroup that a container of this id and config has or would have had: for one whose creator died before it
+ * wrote it down. Nothing is made. 0 or -errno. */
+int container_find_cgroup(const struct oci_spec *spec, const char *id, struct cgroup *cg,
+			  struct err *e);
 
 /* The specification's state object as one line of JSON without newline. 0 or -errno. */
 int container_state_json(const struct container_state *st, struct buf *out);

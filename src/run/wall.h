@@ -18,6 +18,7 @@ struct wall_create {
 	int stdio[3];	    /* -1: our own */
 	int console_socket; /* -1: struct wall_process.master has the terminal */
 	int preserve_fds;
+	int listen_fds; /* of them, those that are handed over as LISTEN_FDS */
 	bool no_pivot, no_new_keyring, init_reaper;
 	enum cgroup_manager cgroup_manager;
 	const struct container_overlay *overlay; /* the image's layers; NULL: spec->root_path */
@@ -50,6 +51,7 @@ struct wall_process {
 	int pidfd;
 	int master; /* the terminal, or -1 */
 	void *live; /* the wall's own, between create and start in one process; NULL in others */
+	void (*live_fini)(void *live);
 };
 
 #define WALL_PROCESS_INIT                 \

@@ -1,0 +1,265 @@
+/*
+ * Init: from the clone to the command.
+ *
+ * The story, in order: join the cgroups by our own hand; wait until the parent has mapped ids (only with a new
+ * user namespace); join the namespaces that have a path; make the cgroup namespace, which must come after the
+ * cgroup; name the host, wake the loopback, set sysctls; build the root; let the hooks run; make the root "/";
+ * open the terminal; become the user; tell the parent "created"; wait for the start; exec.
+ *
+ * An error at any step goes to the parent whole, over the sync socket, and ends this process. So does the end
+ * of the parent: whoever waits on the socket sees it closed. Once created, a detached init waits at
+ * start.sock instead.
+ *
+ * Trust: the config is the operator's, the root directory hostile. Threads: one.
+ * #syscalls: setns unshare sethostname setdomainname socket ioctl accept4 getsockopt setsid setresuid setresgid
+ * prctl recvmsg sendmsg exit_group
+ */
+#include "container/init_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "container/hooks_int.h"
+#include "container/resolve_int.h"
+#include "container/sync_int.h"
+
+int init_wait_for_parent(struct init *in, struct err *e)
+{
+	if (!in->wait_for_parent)
+		return 0;
+	int err = sync_send(in->sync, SYNC_MAP, 0, NULL, -1);
+
+	if (err)
+		return err_sys(e, err, "ask for id mappings");
+	err = sync_expect(in->sync, SYNC_GO, e);
+	if (err || !in->new_user)
+		return err;
+	/* From the overflow id to the namespace's root, if it has one. */
+	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		log_debug("the user namespace has no root: %s", strerror(errno));
+	/* Our own files in /proc belong to us again. Nobody else is in here yet. */
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	return 0;
+}
+
+int init_join(struct init *in, struct err *e)
+{
+	static const struct {
+		enum oci_ns ns;
+		int flag;
+		const char *name;
+	} order[] = {
+		{ OCI_NS_USER, CLONE_NEWUSER, "user" },
+		{ OCI_NS_NETWORK, CLONE_NEWNET, "network" },
+		{ OCI_NS_IPC, CLONE_NEWIPC, "ipc" },
+		{ OCI_NS_UTS, CLONE_NEWUTS, "uts" },
+		{ OCI_NS_CGROUP, CLONE_NEWCGROUP, "cgroup" },
+		{ OCI_NS_TIME, CLONE_NEWTIME, "time" },
+		{ OCI_NS_MOUNT, CLONE_NEWNS, "mount" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		int *fd = &in->ns_fds[order[i].ns];
+
+		if (*fd < 0)
+			continue;
+		if (setns(*fd, order[i].flag) < 0)
+			return err_sys(e, -errno, "join the %s namespace '%s'", order[i].name,
+				       in->args->spec->linux_->ns[order[i].ns].path);
+		close_fd(fd);
+	}
+	return 0;
+}
+
+static int wake_loopback(struct err *e)
+{
+	cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq req = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &req) < 0)
+		return err_sys(e, -errno, "bring up the loopback interface");
+	return 0;
+}
+
+static bool is_new(const struct oci_linux *l, enum oci_ns ns)
+{
+	return l->ns[ns].present && !l->ns[ns].path;
+}
+
+static int set_up_namespaces(struct init *in, struct err *e)
+{
+	const struct oci_spec *spec = in->args->spec;
+	const struct oci_linux *l = spec->linux_;
+	int err = init_join(in, e);
+
+	if (err)
+		return err;
+	if (is_new(l, OCI_NS_CGROUP) && unshare(CLONE_NEWCGROUP) < 0)
+		return err_sys(e, -errno, "new cgroup namespace");
+	if (spec->hostname && *spec->hostname) {
+		if (!l->ns[OCI_NS_UTS].present)
+			return err_set(e, -EINVAL, "hostname: there is no uts namespace");
+		if (sethostname(spec->hostname, strlen(spec->hostname)) < 0)
+			return err_sys(e, -errno, "hostname '%s'", spec->hostname);
+	}
+	if (spec->domainname && *spec->domainname) {
+		if (!l->ns[OCI_NS_UTS].present)
+			return err_set(e, -EINVAL, "domainname: there is no uts namespace");
+		if (setdomainname(spec->domainname, strlen(spec->domainname)) < 0)
+			return err_sys(e, -errno, "domainname '%s'", spec->domainname);
+	}
+	if (is_new(l, OCI_NS_NETWORK))
+		err = wake_loopback(e);
+	return err ? err : procfs_sysctls(in->process.proc, l, e);
+}
+
+static int run_hooks(struct init *in, enum oci_hook_stage stage, const char *status, struct err *e)
+{
+	const struct container_args *a = in->args;
+	struct container_state st = {
+		.id = a->id,
+		.status = status,
+		.bundle = a->bundle,
+		.pid = getpid(),
+		.annotations = &a->spec->annotations,
+	};
+
+	return a->spec->hooks[stage].n ? hooks_run(a->spec, stage, &st, e) : 0;
+}
+
+/* The runtime's own hooks run outside, by the parent. */
+static int run_create_hooks(struct init *in, struct err *e)
+{
+	const struct oci_spec *spec = in->args->spec;
+	int err = 0;
+
+	if (spec->hooks[OCI_HOOK_PRESTART].n || spec->hooks[OCI_HOOK_CREATE_RUNTIME].n ||
+	    spec->linux_->net_devices_n) {
+		err = sync_send(in->sync, SYNC_HOOKS, 0, NULL, -1);
+		if (err)
+			return err_sys(e, err, "ask for hooks");
+		err = sync_expect(in->sync, SYNC_GO, e);
+	}
+	return err ? err : run_hooks(in, OCI_HOOK_CREATE_CONTAINER, "creating", e);
+}
+
+static int make_cwd(struct init *in)
+{
+	if (!in->rootfs.new_mount)
+		return 0;
+	int fd = root_make(in->rootfs.root, in->args->spec->process->cwd, true);
+
+	if (fd >= 0)
+		close(fd);
+	return 0;
+}
+
+static int set_up_terminal(struct init *in, struct err *e)
+{
+	const struct oci_process *p = in->args->spec->process;
+	cleanup_fd int slave = -1;
+
+	if (!p->terminal)
+		return 0;
+	cleanup_fd int master = terminal_open(in->rootfs.root, p, &slave, e);
+
+	if (master < 0)
+		return master;
+	int err = console_mount(&in->rootfs, slave, e);
+
+	if (err)
+		return err;
+	err = sync_send(in->sync, SYNC_TERMINAL, 0, NULL, master);
+	if (!err)
+		err = process_take_terminal(slave);
+	return err ? err_sys(e, err, "terminal") : 0;
+}
+
+static int create(struct init *in, struct err *e)
+{
+	int err = cgroup_join(in->cgroup, e);
+
+	if (!err)
+		err = init_wait_for_parent(in, e);
+	if (!err)
+		err = set_up_namespaces(in, e);
+	if (!err && setsid() < 0)
+		err = err_sys(e, -errno, "setsid");
+	if (!err)
+		err = rootfs_build(&in->rootfs, e);
+	if (!err)
+		err = make_cwd(in);
+	if (!err)
+		err = set_up_terminal(in, e);
+	if (!err)
+		err = run_create_hooks(in, e);
+	if (!err)
+		err = rootfs_seal(&in->rootfs, e);
+	if (!err)
+		err = rootfs_enter(&in->rootfs, e);
+	if (!err)
+		err = process_limits(&in->process, e);
+	return err ? err : process_become(&in->process, e);
+}
+
+/* Another process starts us: the first peer that may, and that asks for it. */
+static int wait_at_socket(struct init *in, struct err *e)
+{
+	int err = sync_expect(in->sync, SYNC_GO, e);
+
+	if (err)
+		return err;
+	close_fd(&in->sync);
+	for (;;) {
+		int fd = accept4(in->listen, NULL, NULL, SOCK_CLOEXEC);
+		struct sync_msg m;
+
+		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+			continue;
+		if (fd < 0)
+			return err_sys(e, -errno, "wait for the start");
+		if (sync_recv(fd, &m, NULL) == 0 && m.type == SYNC_START) {
+			in->sync = fd;
+			close_fd(&in->listen);
+			return 0;
+		}
+		close(fd);
+	}
+}
+
+static int wait_for_start(struct init *in, struct err *e)
+{
+	int err = sync_send(in->sync, SYNC_CREATED, 0, NULL, -1);
+
+	if (err)
+		return err_sys(e, err, "report");
+	return in->listen >= 0 ? wait_at_socket(in, e) : sync_expect(in->sync, SYNC_START, e);
+}
+
+void init_main(struct init *in)
+{
+	struct err e = ERR_INIT;
+	int err = create(in, &e);
+
+	if (!err)
+		err = wait_for_start(in, &e);
+	if (!err)
+		err = run_hooks(in, OCI_HOOK_START_CONTAINER, "created", &e);
+	in->process.sync = in->sync;
+	if (!err)
+		err = process_exec(&in->process, &e);
+	sync_send(in->sync, SYNC_ERROR, 0, &e, -1);
+	_exit(err == -ENOENT ? 127 : 126);
+}

@@ -1,0 +1,529 @@
+/*
+ * From a process of Warren's to the container's command.
+ *
+ * The order matters. Limits and priorities first, while we still may. Then bounding set, groups, user,
+ * capabilities, no_new_privs; the working directory is entered as the user who will work there. The program is
+ * looked up at that point, so that "not found" is an error of `create`. After the start signal only this happens:
+ * descriptors marked, filter loaded, exec.
+ *
+ * With a notifying seccomp filter the descriptor of the listener must leave this process after the filter
+ * binds it: sending it may itself be a call that waits for the listener. A helper that shares our descriptors
+ * but not our filter, made before, sends it.
+ *
+ * Trust: the container's root is hostile; /etc/passwd is read bounded, names are only used after we are confined to
+ * that root. Threads: none; runs in init. #syscalls: prlimit64 sched_setattr ioprio_set sched_setaffinity
+ * personality set_mempolicy umask keyctl setgroups setresgid setresuid prctl chdir getcwd close_range
+ * faccessat2 execve seccomp clone3 wait4
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/keyctl.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/ioprio.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "container/process_int.h"
+#include "container/sync_int.h"
+#include "os/sys.h"
+#include "wire/caps.h"
+
+static int set_rlimits(const struct oci_process *p, struct err *e)
+{
+	for (size_t i = 0; i < p->rlimits_n; i++) {
+		const struct oci_rlimit *l = &p->rlimits[i];
+		struct rlimit64 new = { l->soft, l->hard };
+
+		if (prlimit64(0, (__rlimit_resource_t)l->resource, &new, NULL) < 0)
+			return err_sys(e, -errno, "rlimits[%zu]: set %llu:%llu", i,
+				       (unsigned long long)l->soft, (unsigned long long)l->hard);
+	}
+	return 0;
+}
+
+/* sched_setattr(2): its header and the C library's do not go together. */
+struct sched_attr_v0 {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+_Static_assert(sizeof(struct sched_attr_v0) == 48, "SCHED_ATTR_SIZE_VER0");
+
+static int set_scheduler(const struct oci_process *p, struct err *e)
+{
+	const struct oci_scheduler *s = p->scheduler;
+
+	if (s) {
+		struct sched_attr_v0 attr = {
+			.size = sizeof(attr),
+			.policy = (uint32_t)s->policy,
+			.flags = s->flags,
+			.nice = s->nice,
+			.priority = (uint32_t)s->priority,
+			.runtime = s->runtime,
+			.deadline = s->deadline,
+			.period = s->period,
+		};
+
+		if (syscall(SYS_sched_setattr, 0, &attr, 0) < 0)
+			return err_sys(e, -errno, "scheduler");
+	}
+	if (p->io_priority.set &&
+	    syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+		    IOPRIO_PRIO_VALUE(p->io_priority.class, p->io_priority.priority)) < 0)
+		return err_sys(e, -errno, "ioPriority");
+	return 0;
+}
+
+/* "0-3,7" */
+int process_affinity(const char *list, struct err *e)
+{
+	cpu_set_t set;
+
+	if (!list || !*list)
+		return 0;
+	CPU_ZERO(&set);
+	for (const char *p = list; *p;) {
+		char *end;
+		unsigned long first = strtoul(p, &end, 10), last = first;
+		bool ok = isdigit((unsigned char)*p);
+
+		if (ok && *end == '-') {
+			p = end + 1;
+			ok = isdigit((unsigned char)*p);
+			last = strtoul(p, &end, 10);
+		}
+		if (!ok || first > last || last >= CPU_SETSIZE || (*end && *end != ','))
+			return err_set(e, -EINVAL, "execCPUAffinity: '%s' is no list of CPUs",
+				       list);
+		for (; first <= last; first++)
+			CPU_SET(first, &set);
+		p = *end ? end + 1 : end;
+	}
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		return err_sys(e, -errno, "execCPUAffinity '%s'", list);
+	return 0;
+}
+
+static int set_memory_policy(const struct oci_linux *l, struct err *e)
+{
+	unsigned long mask[1024 / (8 * sizeof(long))] = { 0 };
+	const char *p = l->memory_policy.nodes;
+
+	if (!l->memory_policy.present)
+		return 0;
+	while (p && *p) {
+		char *end;
+		unsigned long first = strtoul(p, &end, 10), last = first;
+
+		if (*end == '-')
+			last = strtoul(end + 1, &end, 10);
+		if (!isdigit((unsigned char)*p) || first > last || last >= 1024 ||
+		    (*end && *end != ','))
+			return err_set(e, -EINVAL, "memoryPolicy: nodes '%s'",
+				       l->memory_policy.nodes);
+		for (; first <= last; first++)
+			mask[first / (8 * sizeof(long))] |= 1UL << first % (8 * sizeof(long));
+		p = *end ? end + 1 : end;
+	}
+	if (syscall(SYS_set_mempolicy, (unsigned int)l->memory_policy.mode | l->memory_policy.flags,
+		    l->memory_policy.nodes ? mask : NULL, 1024UL) < 0)
+		return err_sys(e, -errno, "memoryPolicy");
+	return 0;
+}
+
+static int set_oom_score(struct process_setup *s, struct err *e)
+{
+	char text[16];
+
+	if (!s->process->oom_score_adj.set)
+		return 0;
+	snprintf(text, sizeof(text), "%d", (int)s->process->oom_score_adj.v);
+	int err = procfs_write(s->proc, "self/oom_score_adj", text);
+
+	if (err == -EACCES && geteuid() == 0 && !s->user_ns)
+		return err_sys(e, err, "oomScoreAdj %s: lowering it needs CAP_SYS_RESOURCE", text);
+	if (err == -EACCES || (err == -EPERM && s->user_ns)) {
+		log_warn("oomScoreAdj %s: not allowed for this user, left as it is", text);
+		return 0;
+	}
+	return err ? err_sys(e, err, "oomScoreAdj %s", text) : 0;
+}
+
+/* For the exec to come: the kernel's security module is asked through attr/exec. */
+static int set_labels(struct process_setup *s, struct err *e)
+{
+	const struct oci_process *p = s->process;
+
+	if (p->apparmor_profile && *p->apparmor_profile) {
+		char text[512];
+
+		snprintf(text, sizeof(text), "exec %s", p->apparmor_profile);
+		int err = procfs_write(s->proc, "self/attr/apparmor/exec", text);
+
+		if (err == -ENOENT && access("/sys/module/apparmor", F_OK) == 0)
+			err = procfs_write(s->proc, "self/attr/exec", text);
+		if (err == -ENOENT || err == -EINVAL)
+			return err_set(e, -EOPNOTSUPP,
+				       "apparmorProfile '%s': this host has no AppArmor",
+				       p->apparmor_profile);
+		if (err)
+			return err_sys(e, err, "apparmorProfile '%s'", p->apparmor_profile);
+	}
+	if (p->selinux_label && *p->selinux_label) {
+		int err = procfs_write(s->proc, "self/attr/exec", p->selinux_label);
+
+		if (err == -ENOENT || err == -EINVAL)
+			return err_set(e, -EOPNOTSUPP,
+				       "selinuxLabel '%s': this host has no SELinux",
+				       p->selinux_label);
+		if (err)
+			return err_sys(e, err, "selinuxLabel '%s'", p->selinux_label);
+	}
+	return 0;
+}
+
+int process_limits(struct process_setup *s, struct err *e)
+{
+	const struct oci_process *p = s->process;
+	int err = set_rlimits(p, e);
+
+	if (!err)
+		err = set_oom_score(s, e);
+	if (!err)
+		err = set_scheduler(p, e);
+	if (!err)
+		err = set_memory_policy(s->linux_, e);
+	if (!err)
+		err = set_labels(s, e);
+	if (!err && s->linux_->personality.set &&
+	    personality((unsigned long)s->linux_->personality.v) < 0)
+		err = err_sys(e, -errno, "personality");
+	/* A session keyring of its own: the caller's keys stay outside. */
+	if (!err && !s->no_new_keyring) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "_ses.%.50s", s->id);
+		if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) < 0 && errno != ENOSYS &&
+		    errno != EPERM && errno != EDQUOT)
+			err = err_sys(e, -errno, "session keyring");
+	}
+	return err;
+}
+
+/* Becoming the user */
+
+static int set_groups(struct process_setup *s, struct err *e)
+{
+	const struct oci_process *p = s->process;
+
+	if (s->no_setgroups) {
+		if (p->additional_gids_n)
+			return err_set(e, -EPERM,
+				       "additionalGids: this user cannot set groups; "
+				       "newgidmap and /etc/subgid make it possible");
+		return 0;
+	}
+	if (setgroups(p->additional_gids_n, p->additional_gids) < 0)
+		return err_sys(e, -errno, "additionalGids");
+	return 0;
+}
+
+/* The command must be able to reopen its own pipes and terminal. */
+static void own_stdio(const struct oci_process *p)
+{
+	struct stat st;
+
+	for (int i = 0; i < 3 && p->uid; i++) {
+		if (fstat(i, &st) < 0 || st.st_uid == p->uid ||
+		    (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)))
+			continue;
+		if (fchown(i, p->uid, (gid_t)-1) < 0)
+			log_debug("descriptor %d keeps its owner: %s", i, strerror(errno));
+	}
+}
+
+/* Inherited by accident, a directory descriptor or working directory of the host would be a way out
+ * (CVE-2024-21626): where we are must have a name below our root. */
+static int enter_cwd(const struct oci_process *p, struct err *e)
+{
+	char where[PATH_MAX];
+
+	if (chdir(p->cwd) < 0)
+		return err_sys(e, -errno, "cwd '%s'", p->cwd);
+	if (!getcwd(where, sizeof(where)) || where[0] != '/')
+		return err_set(e, -EXDEV, "cwd '%s': leads out of the container", p->cwd);
+	return 0;
+}
+
+static const char *env_get(const struct oci_process *p, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = p->env.n; i-- > 0;)
+		if (strncmp(p->env.v[i], name, n) == 0 && p->env.v[i][n] == '=')
+			return p->env.v[i] + n + 1;
+	return NULL;
+}
+
+static bool is_program(const char *path, int *why)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		*why = -errno;
+		return false;
+	}
+	if (S_ISDIR(st.st_mode) || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0) {
+		*why = -EACCES;
+		return false;
+	}
+	return true;
+}
+
+static int find_program(struct process_setup *s, struct err *e)
+{
+	const char *name = s->process->args.v[0];
+	const char *path = env_get(s->process, "PATH");
+	int why = -ENOENT, denied = 0;
+
+	if (!*name)
+		return err_set(e, -ENOENT,
+			       "exec: process.args[0] is empty: executable file not found");
+	if (strchr(name, '/')) {
+		snprintf(s->path, sizeof(s->path), "%s", name);
+		if (is_program(name, &why))
+			return 0;
+		return err_sys(e, why, "exec '%s'", name);
+	}
+	if (!path)
+		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	for (const char *p = path;; p++) {
+		size_t n = strcspn(p, ":");
+
+		if ((size_t)snprintf(s->path, sizeof(s->path), "%.*s%s%s", (int)n, p, n ? "/" : "",
+				     name) < sizeof(s->path) &&
+		    is_program(s->path, &why))
+			return 0;
+		if (why == -EACCES)
+			denied = why;
+		p += n;
+		if (!*p)
+			break;
+	}
+	if (denied)
+		return err_sys(e, denied, "exec '%s'", name);
+	return err_sys(e, -ENOENT, "exec '%s': executable file not found in $PATH", name);
+}
+
+/* The user's directory by /etc/passwd of the container; "/" when there is none. */
+static void find_home(uint32_t uid, char *home, size_t size)
+{
+	cleanup_fd int fd = open("/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+	char line[1024];
+
+	snprintf(home, size, "/");
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > 1 << 20)
+		return;
+	cleanup_fclose FILE *f = fdopen(fd, "re");
+
+	if (!f)
+		return;
+	steal_fd(&fd);
+	while (fgets(line, sizeof(line), f)) {
+		char *save = NULL, *field[7] = { NULL };
+		int n = 0;
+		uint64_t id;
+
+		line[strcspn(line, "\n")] = '\0';
+		save = line;
+		while (n < 7 && save)
+			field[n++] = strsep(&save, ":");
+		if (n == 7 && str_to_u64(field[2], &id) == 0 && id == uid && field[5][0] == '/') {
+			snprintf(home, size, "%s", field[5]);
+			return;
+		}
+	}
+}
+
+static int make_env(struct process_setup *s, struct err *e)
+{
+	const struct oci_process *p = s->process;
+	size_t n = 0;
+	char home[512];
+
+	s->env = calloc(p->env.n + 4, sizeof(char *));
+	if (!s->env)
+		return err_sys(e, -ENOMEM, "environment");
+	for (; n < p->env.n; n++)
+		s->env[n] = (char *)(uintptr_t)p->env.v[n];
+	if (!env_get(p, "HOME")) {
+		find_home(p->uid, home, sizeof(home));
+		if (asprintf(&s->env[n], "HOME=%s", home) < 0)
+			return err_sys(e, -ENOMEM, "environment");
+		n++;
+	}
+	if (s->listen_fds) {
+		if (asprintf(&s->env[n], "LISTEN_FDS=%d", s->listen_fds) < 0)
+			return err_sys(e, -ENOMEM, "environment");
+		s->env[n + 1] = strdup("LISTEN_PID=1");
+		if (!s->env[n + 1])
+			return err_sys(e, -ENOMEM, "environment");
+	}
+	return 0;
+}
+
+static int switch_user(struct process_setup *s, struct err *e)
+{
+	static const struct oci_caps none;
+	const struct oci_process *p = s->process;
+	const struct oci_caps *caps = p->caps ? p->caps : &none;
+	uint64_t keep = s->seccomp && !p->no_new_privileges ? 1ULL << CAP_SYS_ADMIN : 0;
+	int err = caps_drop_bounding(caps->bounding, e);
+
+	if (!err)
+		err = set_groups(s, e);
+	if (err)
+		return err;
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		return err_sys(e, -errno, "keep capabilities");
+	if (setresgid(p->gid, p->gid, p->gid) < 0)
+		return err_sys(e, -errno, "user.gid %u", p->gid);
+	if (setresuid(p->uid, p->uid, p->uid) < 0)
+		return err_sys(e, -errno, "user.uid %u", p->uid);
+	if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0)
+		return err_sys(e, -errno, "keep capabilities");
+	return caps_apply(caps, keep, e);
+}
+
+int process_become(struct process_setup *s, struct err *e)
+{
+	const struct oci_process *p = s->process;
+	int err;
+
+	for (int i = 0; i < 3; i++)
+		if (s->stdio[i] >= 0 && s->stdio[i] != i && dup2(s->stdio[i], i) < 0)
+			return err_sys(e, -errno, "standard stream %d", i);
+	own_stdio(p);
+	err = make_env(s, e);
+	/* The directory may be one that only the user, or only root, can enter. */
+	bool entered = !err && chdir(p->cwd) == 0;
+
+	if (!err)
+		err = switch_user(s, e);
+	if (!err && (!entered || access(".", X_OK) == 0))
+		err = enter_cwd(p, e);
+	if (!err)
+		err = find_program(s, e);
+	if (!err && p->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		err = err_sys(e, -errno, "noNewPrivileges");
+	if (!err)
+		umask(p->umask.set ? (mode_t)p->umask.v : 022);
+	return err;
+}
+
+/* The seccomp listener */
+
+/* Shares descriptors with its parent, not the filter; sends what the parent stored. */
+static void send_listener(int sync, _Atomic int *stored)
+{
+	const struct timespec nap = { .tv_nsec = 50000 };
+	pid_t parent = getppid();
+	int fd;
+
+	while ((fd = *stored) == 0 && getppid() == parent)
+		nanosleep(&nap, NULL);
+	if (fd > 0)
+		sync_send(sync, SYNC_LISTENER, 0, NULL, fd - 1);
+	*stored = 0;
+	_exit(0);
+}
+
+static int load_notifying(struct process_setup *s, struct err *e)
+{
+	struct clone_args args = { .flags = CLONE_FILES, .exit_signal = SIGCHLD };
+	struct sigaction reap = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT };
+	_Atomic int *stored = mmap(NULL, sizeof(int), PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int listener = -1;
+
+	if (stored == MAP_FAILED)
+		return err_sys(e, -errno, "seccomp");
+	/* The exec resets the flag; until then it keeps the helper from staying as a zombie. */
+	sigaction(SIGCHLD, &reap, NULL);
+	pid_t pid = sys_clone3(&args);
+
+	if (pid < 0)
+		return err_sys(e, pid, "seccomp");
+	if (!pid)
+		send_listener(s->sync, stored);
+	int err = container_seccomp_load(s->seccomp, &listener, e);
+
+	/* From here on every call may wait for the listener: memory only. */
+	*stored = err ? -1 : listener + 1;
+	while (!err && *stored)
+		__builtin_ia32_pause();
+	return err;
+}
+
+static int load_filter(struct process_setup *s, struct err *e)
+{
+	int listener = -1;
+
+	if (!s->seccomp)
+		return 0;
+	if (s->seccomp->notify)
+		return load_notifying(s, e);
+	return container_seccomp_load(s->seccomp, &listener, e);
+}
+
+int process_exec(struct process_setup *s, struct err *e)
+{
+	sigset_t none;
+	int err = 0;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int sig = 1; sig < 32; sig++)
+		signal(sig, SIG_DFL);
+	if (s->init_reaper) {
+		err = reaper_fork(e);
+		if (err)
+			return err;
+	}
+	for (int i = 3; i < 3 + s->preserve_fds; i++)
+		fcntl(i, F_SETFD, 0);
+	if (syscall(SYS_close_range, 3U + (unsigned int)s->preserve_fds, ~0U, CLOSE_RANGE_CLOEXEC) <
+	    0)
+		return err_sys(e, -errno, "mark descriptors");
+	err = load_filter(s, e);
+	if (err)
+		return err;
+	execve(s->path, (char *const *)(uintptr_t)s->process->args.v, s->env);
+	return err_sys(e, -errno, "exec '%s'", s->path);
+}

@@ -1,0 +1,60 @@
+/*
+ * The conversation with init (container/sync_int.h).
+ *
+ * Trust: init is still our own program when it speaks, but it has entered the container; what it says is
+ * bounded and made printable. Threads: none of its own. #syscalls: sendmsg recvmsg close
+ */
+#include "container/sync_int.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "os/sys.h"
+
+int sync_send(int sock, enum sync_type type, int value, const struct err *err, int fd)
+{
+	struct sync_msg m = { .type = (int)type, .value = value };
+	size_t n = offsetof(struct sync_msg, err);
+
+	if (err) {
+		m.err = *err;
+		n = sizeof(m);
+	}
+	return sys_send_fd(sock, &m, n, fd);
+}
+
+int sync_recv(int sock, struct sync_msg *m, int *fd)
+{
+	int got = -1;
+	ssize_t n;
+
+	m->err = (struct err)ERR_INIT;
+	n = sys_recv_fd(sock, m, sizeof(*m), &got);
+	if (fd)
+		*fd = got;
+	else if (got >= 0)
+		close(got);
+	if (n == 0 || n == -ECONNRESET)
+		return -EPIPE;
+	if (n < 0)
+		return (int)n;
+	if ((size_t)n < offsetof(struct sync_msg, err))
+		return -EPROTO;
+	err_sanitize(&m->err);
+	return 0;
+}
+
+int sync_expect(int sock, enum sync_type type, struct err *e)
+{
+	struct sync_msg m;
+	int r = sync_recv(sock, &m, NULL);
+
+	if (!r && m.type == (int)type)
+		return 0;
+	if (!r && m.type == SYNC_ERROR) {
+		*e = m.err;
+		return e->code;
+	}
+	return err_sys(e, r ? r : -EPROTO, "the other process is gone");
+}

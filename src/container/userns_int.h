@@ -1,0 +1,16 @@
+/* User namespaces: writing maps, and making one that only carries maps. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "wire/oci.h"
+
+/* Writes the maps of `pid`, which waits in its new user namespace: directly when that is allowed, else through
+ * newuidmap and newgidmap. 0 or -errno. */
+int userns_map(pid_t pid, const struct oci_id_mappings *uids, const struct oci_id_mappings *gids,
+	       struct err *e);
+
+/* A user namespace with these maps and no process in it, for idmapped mounts. A descriptor or -errno. */
+int userns_make(const struct oci_id_mappings *uids, const struct oci_id_mappings *gids,
+		struct err *e);
