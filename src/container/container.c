@@ -412,6 +412,19 @@ static int connect_start_socket(int dir, struct err *e)
 	return steal_fd(&fd);
 }
 
+/* The listener of a notifying filter goes to whoever the profile names. */
+int container_pass_listener(const struct oci_spec *spec, const struct container_state *st,
+			    pid_t pid, int listener, struct err *e)
+{
+	cleanup_with(buf_fini) struct buf state = BUF_INIT(4 << 20);
+	int err = container_state_json(st, &state);
+
+	if (err)
+		return err_sys(e, err, "state");
+	return container_seccomp_hand_over(spec->linux_->seccomp, buf_str(&state), pid, listener,
+					   e);
+}
+
 /* Listens until init's end of the socket closes, which the exec does. */
 static int await_exec(int sync, const struct oci_spec *spec, const struct container_state *st,
 		      pid_t pid, struct err *e)
@@ -429,7 +442,7 @@ static int await_exec(int sync, const struct oci_spec *spec, const struct contai
 			return e->code ? e->code : -EPROTO;
 		}
 		if (m.type == SYNC_LISTENER && fd >= 0 && spec->linux_->seccomp)
-			err = container_seccomp_hand_over(spec->linux_->seccomp, st, pid, fd, e);
+			err = container_pass_listener(spec, st, pid, fd, e);
 		if (fd >= 0)
 			close(fd);
 		if (err)

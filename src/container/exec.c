@@ -25,6 +25,7 @@
 #include "base/util.h"
 #include "container/clone_int.h"
 #include "container/container.h"
+#include "container/init_int.h"
 #include "container/process_int.h"
 #include "container/sync_int.h"
 #include "os/sys.h"
@@ -232,7 +233,7 @@ static int answer(const struct container_exec *a, struct container *out, const s
 		if (err)
 			err_sys(e, err, "hand the terminal to the console socket");
 	} else if (m->type == SYNC_LISTENER && fd >= 0 && a->spec->linux_->seccomp) {
-		err = container_seccomp_hand_over(a->spec->linux_->seccomp, &st, out->pid, fd, e);
+		err = container_pass_listener(a->spec, &st, out->pid, fd, e);
 	}
 	if (fd >= 0)
 		close(fd);

@@ -25,3 +25,7 @@ int init_wait_for_parent(struct init *in, struct err *e);
 
 /* Enters the namespaces that have a path, except the pid namespace. */
 int init_join(struct init *in, struct err *e);
+
+/* Parent: hands the listener of a notifying filter on `pid` over. 0 or -errno. */
+int container_pass_listener(const struct oci_spec *spec, const struct container_state *st,
+			    pid_t pid, int listener, struct err *e);
