@@ -343,6 +343,8 @@ int cgroup_systemd_start(struct cgroup *cg, const struct cgroup_wish *wish, pid_
 
 		/* A scope of that name that failed earlier is still remembered: once more without it. */
 		dbus_put_string(&name, cg->unit);
+		if (e)
+			err_clear(e);
 		if (!manager_call(&b, "ResetFailedUnit", "s", &name, &reply, NULL, NULL))
 			r = manager_call(&b, "StartTransientUnit", "ssa(sv)a(sa(sv))", &body,
 					 &reply, NULL, e);
