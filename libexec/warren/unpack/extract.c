@@ -395,19 +395,53 @@ static void set_times(struct extract *x)
 	}
 }
 
+static struct archive *open_tar(struct stream *s)
+{
+	struct archive *tar = archive_read_new();
+
+	if (!tar)
+		die("out of memory");
+	archive_read_support_format_tar(tar);
+	archive_read_support_format_empty(tar);
+	if (archive_read_open(tar, s, NULL, feed, NULL) != ARCHIVE_OK)
+		die("tar: %s", archive_error_string(tar));
+	return tar;
+}
+
+const char *kind_of(struct stream *s)
+{
+	static const char hex[] = "0123456789abcdef";
+	struct archive *tar = open_tar(s);
+	struct archive_entry *entry;
+	int r;
+
+	while ((r = archive_read_next_header(tar, &entry)) >= ARCHIVE_WARN && r != ARCHIVE_EOF) {
+		const char *p = archive_entry_pathname(entry);
+
+		p = p ? p : "";
+		p += str_after(p, "./") ? 2 : 0;
+		if (!*p || streq(p, "."))
+			continue;
+		if (str_after(p, "blobs/") || streq(p, "blobs") || streq(p, "oci-layout") ||
+		    streq(p, "index.json"))
+			return "oci";
+		/* docker save: <64 digits>.tar, <64 digits>.json, <64 digits>/layer.tar */
+		if (strspn(p, hex) == 64 || str_after(p, "sha256:") || streq(p, "manifest.json") ||
+		    streq(p, "repositories"))
+			return "docker";
+		return "rootfs";
+	}
+	if (r < ARCHIVE_WARN)
+		die("tar: %s", archive_error_string(tar));
+	die("empty: %llu bytes hold no tar archive", (unsigned long long)s->in_bytes);
+}
+
 void extract_all(struct stream *s, const struct options *o, struct counts *c)
 {
-	struct extract x = { .o = o, .c = c };
+	struct extract x = { .o = o, .c = c, .tar = open_tar(s) };
 	int r;
 
 	place_init(&x.at, o->dir);
-	x.tar = archive_read_new();
-	if (!x.tar)
-		die("out of memory");
-	archive_read_support_format_tar(x.tar);
-	archive_read_support_format_empty(x.tar);
-	if (archive_read_open(x.tar, s, NULL, feed, NULL) != ARCHIVE_OK)
-		die("tar: %s", archive_error_string(x.tar));
 	while ((r = archive_read_next_header(x.tar, &x.entry)) != ARCHIVE_EOF) {
 		if (r < ARCHIVE_WARN)
 			die("tar: entry %llu%s%s: %s", (unsigned long long)c->entries + 1,

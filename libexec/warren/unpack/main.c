@@ -3,7 +3,7 @@
  *
  * Unpacks a layer (MODE "layer") or an archive of plain files ("files") from standard input into the directory
  * that descriptor DIR has open. COPY and PLAIN are descriptors that get the input as it is and decompressed, or
- * -1. MAXIMUM bounds what may come out. Flags: "one-id" (owners are not kept), "whole" (the tar must have its
+ * -1. MODE "kind" unpacks nothing and says what the archive is by its first name. MAXIMUM bounds what may come out. Flags: "one-id" (owners are not kept), "whole" (the tar must have its
  * end mark). It is a program of its own because libarchive and the decompressors eat hostile bytes: it starts
  * with nothing but these descriptors and, before the first byte, gives up the file system outside DIR, nearly
  * all capabilities and nearly all system calls.
@@ -65,7 +65,7 @@ static void confine(const struct options *o)
 	};
 	const struct confine c = {
 		.writable = &o->dir,
-		.writable_n = 1,
+		.writable_n = o->dir >= 0,
 		/* CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETFCAP: what giving files away takes. */
 		.keep_caps = 1ull << 0 | 1ull << 1 | 1ull << 3 | 1ull << 4 | 1ull << 31,
 		.calls = calls,
@@ -96,9 +96,10 @@ int main(int argc, char **argv)
 	unsigned char raw[32];
 	struct stream s;
 
-	if (argc < 6 || (!streq(argv[1], "layer") && !streq(argv[1], "files")) ||
+	if (argc < 6 ||
+	    (!streq(argv[1], "layer") && !streq(argv[1], "files") && !streq(argv[1], "kind")) ||
 	    str_to_u64(argv[5], &o.max))
-		die("usage: warren-unpack layer|files DIR COPY PLAIN MAXIMUM [one-id] [whole] "
+		die("usage: warren-unpack layer|files|kind DIR COPY PLAIN MAXIMUM [one-id] [whole] "
 		    "<archive");
 	o.files = streq(argv[1], "files");
 	o.dir = descriptor(argv[2]);
@@ -114,6 +115,11 @@ int main(int argc, char **argv)
 		setlocale(LC_CTYPE, "en_US.UTF-8");
 	confine(&o);
 	stream_open(&s, &o);
+	if (streq(argv[1], "kind")) {
+		printf("kind %s\n", kind_of(&s));
+		fflush(stdout);
+		_exit(0);
+	}
 	extract_all(&s, &o, &c);
 	stream_drain(&s);
 	if (s.out_bytes == 0 && !o.files)

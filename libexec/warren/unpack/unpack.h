@@ -49,6 +49,9 @@ struct counts {
 /* Unpacks the tar that `s` carries into o->dir. */
 void extract_all(struct stream *s, const struct options *o, struct counts *c);
 
+/* What the archive is by its first name: "oci" (an image layout), "docker" (docker save), "rootfs". */
+const char *kind_of(struct stream *s);
+
 /* place.c: where an entry goes. */
 struct place {
 	int root;
