@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "container/seccomp.h"
 #include "os/seccomp.h"
+#include "os/sys.h"
 #include "wire/json.h"
 
 int container_seccomp_load(const struct seccomp_program *p, int *listener, struct err *e)
@@ -49,32 +50,6 @@ static int process_state(const struct oci_seccomp *profile, const char *state, p
 	return buf_adds(out, "}");
 }
 
-static int send_with_fd(int sock, const struct buf *text, int fd)
-{
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { text->data, text->len };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.space,
-			      .msg_controllen = sizeof(control.space) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	ssize_t n;
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	do
-		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == text->len ? 0 : -EMSGSIZE;
-}
-
 int container_seccomp_hand_over(const struct oci_seccomp *profile, const char *state, pid_t pid,
 				int listener, struct err *e)
 {
@@ -100,7 +75,7 @@ int container_seccomp_hand_over(const struct oci_seccomp *profile, const char *s
 	if (connect(sock, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return err_sys(e, -errno, "linux.seccomp: connect to listenerPath '%s'",
 			       profile->listener_path);
-	r = send_with_fd(sock, &text, listener);
+	r = sys_send_fd(sock, text.data, text.len, listener);
 	if (r)
 		return err_sys(e, r, "linux.seccomp: hand the listener to '%s'",
 			       profile->listener_path);
