@@ -10,6 +10,7 @@ extern const struct command cmd_complete;
 extern const struct command cmd_completion;
 extern const struct command cmd_doctor;
 extern const struct command cmd_kernel;
+extern const struct command cmd_lguest;
 extern const struct command cmd_manual;
 extern const struct command cmd_version;
 
@@ -20,6 +21,7 @@ const struct command *const commands[] = {
 	&cmd_completion,
 	&cmd_doctor,
 	&cmd_kernel,
+	&cmd_lguest,
 	&cmd_manual,
 	&cmd_version,
 	NULL,

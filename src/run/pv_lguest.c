@@ -1,0 +1,192 @@
+/*
+ * warren lguest: the pv wall without anything around it.
+ *
+ * Opens what the machine needs, hands it over and waits. Where a terminal is, it is put into raw mode with `^]`
+ * as the way out.
+ *
+ * Trust: names are the user's; what the guest does is pv/'s matter. Threads: the caller's, which serves the
+ * devices. #syscalls: openat ioctl signalfd4 read write rt_sigprocmask close
+ */
+#include "run/pv_lguest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+#include "pv/pv.h"
+
+struct session {
+	struct pv_domain *domain;
+	struct loop_fd signals;
+	struct termios before;
+	bool raw;
+};
+
+static void on_signal(struct loop_fd *s, uint32_t events)
+{
+	struct session *n = container_of(s, struct session, signals);
+
+	(void)events;
+	pv_stop(n->domain);
+}
+
+static int on_start(struct loop *loop, void *arg)
+{
+	struct session *n = arg;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGQUIT);
+	int fd = signal_fd_open(&set);
+
+	if (fd < 0)
+		return fd;
+	n->signals = (struct loop_fd){ .fd = fd, .fn = on_signal };
+	return loop_watch(loop, &n->signals, EPOLLIN);
+}
+
+static void terminal_raw(struct session *n)
+{
+	struct termios t;
+
+	if (tcgetattr(STDIN_FILENO, &n->before) < 0)
+		return;
+	t = n->before;
+	cfmakeraw(&t);
+	t.c_lflag |= ISIG;
+	t.c_oflag |= OPOST;
+	memset(t.c_cc, _POSIX_VDISABLE, sizeof(t.c_cc));
+	t.c_cc[VQUIT] = 0x1d; /* ^] */
+	t.c_cc[VMIN] = 1;
+	n->raw = tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
+}
+
+static void session_fini(struct session *n)
+{
+	if (n->raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &n->before);
+	close_fd(&n->signals.fd);
+}
+
+static int open_disk(const char *arg, unsigned index, struct pv_disk_config *disk, struct err *e)
+{
+	static const char *const names[PV_DISKS_MAX] = { "xvda", "xvdb", "xvdc", "xvdd",
+							 "xvde", "xvdf", "xvdg", "xvdh",
+							 "xvdi", "xvdj", "xvdk", "xvdl",
+							 "xvdm", "xvdn", "xvdo", "xvdp" };
+	bool read_only = str_ends(arg, ":ro");
+	cleanup_free char *path = strndup(arg, strlen(arg) - (read_only ? 3 : 0));
+
+	if (!path)
+		return err_set(e, -ENOMEM, "out of memory");
+	int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, -errno, "disk '%s'", path);
+	disk->name = names[index];
+	disk->block = block_raw_new(fd, read_only, e);
+	return disk->block ? 0 : err_wrap(e, "disk '%s'", path);
+}
+
+static void print_stats(const struct pv_stats *s)
+{
+	fprintf(stderr,
+		"set-up %.1f ms; exits %llu, interrupted %llu, events injected %llu, retried %llu, "
+		"idle %.1f ms\n",
+		(double)s->setup_ns / 1e6, (unsigned long long)s->exits,
+		(unsigned long long)s->interrupted, (unsigned long long)s->injected,
+		(unsigned long long)s->retried, (double)s->idle_ns / 1e6);
+	fprintf(stderr,
+		"system calls %llu, table updates %llu, multicalls %llu, upcalls %llu, flushes "
+		"%llu, refused %llu\n",
+		(unsigned long long)s->user_syscalls, (unsigned long long)s->mmu_updates,
+		(unsigned long long)s->multicalls, (unsigned long long)s->upcalls,
+		(unsigned long long)s->flushes, (unsigned long long)s->refused);
+	fprintf(stderr, "hypercalls:");
+	for (unsigned i = 0; i < ARRAY_SIZE(s->hypercalls); i++)
+		if (s->hypercalls[i])
+			fprintf(stderr, " %u:%llu", i, (unsigned long long)s->hypercalls[i]);
+	fprintf(stderr, "\ntraps:");
+	for (unsigned i = 0; i < ARRAY_SIZE(s->traps); i++)
+		if (s->traps[i])
+			fprintf(stderr, " %u:%llu", i, (unsigned long long)s->traps[i]);
+	fprintf(stderr, "\nservices:");
+	for (unsigned i = 0; i < ARRAY_SIZE(s->ops); i++)
+		if (s->ops[i])
+			fprintf(stderr, " %u:%llu", i, (unsigned long long)s->ops[i]);
+	fprintf(stderr, "\n");
+}
+
+static int run(const struct lguest *g, const struct pv_config *c, struct session *n, struct err *e)
+{
+	struct pv_result result;
+
+	n->domain = pv_new(c, e);
+	if (!n->domain)
+		return err_wrap(e, "%s", g->kernel);
+	terminal_raw(n);
+	int r = pv_run(n->domain, &result, e);
+
+	pv_free(n->domain);
+	session_fini(n);
+	n->raw = false;
+	if (r)
+		return r;
+	if (g->stats)
+		print_stats(&result.stats);
+	if (result.end == PV_END_POWEROFF || result.end == PV_END_REBOOT)
+		return 0;
+	fprintf(stderr, "%s\n", result.reason);
+	return 1;
+}
+
+int lguest_run(const struct lguest *g, struct err *e)
+{
+	struct session n = { .signals.fd = -1 };
+	cleanup_fd int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm < 0)
+		return err_sys(e, -errno, "/dev/kvm");
+	cleanup_fd int kernel = open(g->kernel, O_RDONLY | O_CLOEXEC);
+
+	if (kernel < 0)
+		return err_sys(e, -errno, "kernel '%s'", g->kernel);
+	cleanup_fd int initrd = g->initrd ? open(g->initrd, O_RDONLY | O_CLOEXEC) : -1;
+
+	if (g->initrd && initrd < 0)
+		return err_sys(e, -errno, "initramfs '%s'", g->initrd);
+	struct pv_config c = {
+		.kvm = kvm,
+		.kernel = kernel,
+		.initrd = initrd,
+		.cmdline = g->cmdline,
+		.memory = g->memory,
+		.vcpus = g->vcpus,
+		.mode = g->isolated ? PV_MEMORY_ISOLATED : PV_MEMORY_MERGED,
+		.console = { { STDIN_FILENO, STDOUT_FILENO } },
+		.consoles = 1,
+		.no_patches = g->no_patches,
+		.start = on_start,
+		.arg = &n,
+	};
+	int r = g->disks.n > PV_DISKS_MAX ? err_set(e, -EINVAL, "more than %d disks", PV_DISKS_MAX)
+					  : 0;
+
+	for (; !r && c.disks < g->disks.n; c.disks++)
+		r = open_disk(g->disks.v[c.disks], c.disks, &c.disk[c.disks], e);
+	if (!r)
+		r = run(g, &c, &n, e);
+	session_fini(&n);
+	for (unsigned i = 0; i < PV_DISKS_MAX; i++)
+		block_free(c.disk[i].block);
+	return r;
+}
