@@ -17,6 +17,9 @@ int cli_dispatch(const struct command *const *table, const char *path, int argc,
 /* One command, argv[0] its name. */
 int cli_run(const struct command *cmd, const char *path, int argc, char **argv);
 
+/* Prints an error that does not end the command. */
+void cli_complain(const struct err *e);
+
 /* The command of that name in the table, NULL: none. */
 const struct command *cli_find(const struct command *const *table, const char *name);
 

@@ -6,24 +6,50 @@
  */
 #include "cli/cli.h"
 
+extern const struct command cmd_attach;
 extern const struct command cmd_complete;
 extern const struct command cmd_completion;
+extern const struct command cmd_create;
 extern const struct command cmd_doctor;
+extern const struct command cmd_keeper;
 extern const struct command cmd_kernel;
 extern const struct command cmd_lguest;
+extern const struct command cmd_kill;
 extern const struct command cmd_manual;
+extern const struct command cmd_pause;
+extern const struct command cmd_rename;
+extern const struct command cmd_restart;
+extern const struct command cmd_rm;
+extern const struct command cmd_run;
+extern const struct command cmd_start;
+extern const struct command cmd_stop;
+extern const struct command cmd_unpause;
 extern const struct command cmd_version;
+extern const struct command cmd_wait;
 
 /* One line a command. */
 /* clang-format off */
 const struct command *const commands[] = {
+	&cmd_attach,
 	&cmd_complete,
 	&cmd_completion,
+	&cmd_create,
 	&cmd_doctor,
+	&cmd_keeper,
 	&cmd_kernel,
 	&cmd_lguest,
+	&cmd_kill,
 	&cmd_manual,
+	&cmd_pause,
+	&cmd_rename,
+	&cmd_restart,
+	&cmd_rm,
+	&cmd_run,
+	&cmd_start,
+	&cmd_stop,
+	&cmd_unpause,
 	&cmd_version,
+	&cmd_wait,
 	NULL,
 };
 /* clang-format on */

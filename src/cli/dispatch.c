@@ -20,6 +20,11 @@ static void print_error(const char *path, const struct err *e, int code)
 		fprintf(stderr, "Error: %s: %s\n", path, strerror(code < 0 ? -code : EINVAL));
 }
 
+void cli_complain(const struct err *e)
+{
+	print_error("warren", e, e->code);
+}
+
 int cli_run(const struct command *cmd, const char *path, int argc, char **argv)
 {
 	char full[256];

@@ -310,6 +310,16 @@ int subject_open(struct subject *s, const char *root, const char *word, bool loc
 	return subject_open_id(s, root, id, lock, e);
 }
 
+int subject_reopen(struct subject *s, const char *root, bool lock, struct err *e)
+{
+	cleanup_free char *id = strdup(s->in.id);
+
+	if (!id)
+		return -ENOMEM;
+	subject_fini(s);
+	return subject_open_id(s, root, id, lock, e);
+}
+
 int subject_save(struct subject *s, struct err *e)
 {
 	int r = record_store(&s->rec, &s->in, e);

@@ -47,6 +47,8 @@ int registry_find(const char *root, const char *word, char **id, struct err *e);
 int subject_open(struct subject *s, const char *root, const char *word, bool lock, struct err *e);
 /* The same by full id. */
 int subject_open_id(struct subject *s, const char *root, const char *id, bool lock, struct err *e);
+/* Closes and opens again: the state may have changed. */
+int subject_reopen(struct subject *s, const char *root, bool lock, struct err *e);
 /* Stores the record and saves the state. */
 int subject_save(struct subject *s, struct err *e);
 

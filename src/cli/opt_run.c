@@ -1,0 +1,140 @@
+/*
+ * What `run` and `create` have in common: one option table, and from settings to an instance.
+ *
+ * Trust: argv is the user's. Threads: none. #syscalls: openat write close
+ */
+#include "cli/opt_run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cli/cli.h"
+#include "cli/run_options.h"
+#include "os/file.h"
+
+#define T struct run_settings
+
+/* clang-format off */
+#define BOTH \
+	OPT_STRING(0, "name", "NAME", T, name, "Name of the instance"), \
+	OPT_STRING(0, "rootfs", "DIR", T, rootfs, "Run from a directory; no image is named then", \
+		   .complete = COMPLETE_DIR), \
+	OPT_STRING(0, "isolation", "WALL[,WALL...]", T, isolation, \
+		   "container, pv or vm; a list is tried in its order"), \
+	OPT_BOOL(0, "vm", T, vm, "As --isolation vm"), \
+	OPT_BOOL(0, "pv", T, pv, "As --isolation pv"), \
+	OPT_BOOL(0, "rm", T, rm, "Remove the instance when it has ended"), \
+	OPT_STRING(0, "restart", "POLICY", T, restart, \
+		   "no, on-failure[:N], always or unless-stopped"), \
+	OPT_STRING(0, "stop-signal", "SIGNAL", T, stop_signal, "Signal that stops it (SIGTERM)"), \
+	OPT_STRING(0, "stop-timeout", "SECONDS", T, stop_timeout, \
+		   "Time until SIGKILL, -1: never (10)"), \
+	OPT_DURATION(0, "timeout", "TIME", T, timeout_ns, "End it after this time, exit status 124"), \
+	OPT_STRING(0, "cidfile", "FILE", T, cidfile, "Write the instance's id to a new file", \
+		   .complete = COMPLETE_FILE), \
+	OPT_STRING(0, "log-driver", "DRIVER", T, log_driver, "json-file or none"), \
+	OPT_LIST(0, "log-opt", "NAME=VALUE", T, log_opts, "max-size=SIZE, max-file=NUMBER"), \
+	OPT_LIST('p', "publish", "[HOST:]PORT", T, publish, "Publish a port"), \
+	OPT_BOOL('P', "publish-all", T, publish_all, "Publish every port that the image exposes"), \
+	OPT_STRING(0, "pull", "always|missing|never", T, pull, "When to pull the image (missing)", \
+		   .choices = "always|missing|never"), \
+	OPT_STRING(0, "platform", "OS/ARCH", T, platform, "Platform of the image"), \
+	OPT_LIST('a', "attach", "STREAM", T, attach, "Attach only stdin, stdout or stderr"), \
+	OPT_GROUP(run_bundle_opts, T, bundle)
+
+const struct opt run_opts[] = {
+	OPT_BOOL('d', "detach", T, detach, "Leave it running and print its id"),
+	OPT_STRING(0, "detach-keys", "KEYS", T, detach_keys,
+		   "Keys that leave an attached terminal (ctrl-p,ctrl-q)"),
+	OPT_STRING(0, "sig-proxy", "true|false", T, sig_proxy, "Pass signals on (true)",
+		   .choices = "true|false"),
+	BOTH,
+	OPT_END,
+};
+
+const struct opt run_create_opts[] = {
+	BOTH,
+	OPT_END,
+};
+/* clang-format on */
+
+static int wish_isolation(const struct run_settings *set, const char **wish, struct err *e)
+{
+	if ((set->vm && set->pv) || ((set->vm || set->pv) && set->isolation))
+		return err_set(e, -EINVAL, "--vm, --pv and --isolation exclude each other");
+	*wish = set->vm ? "vm" : set->pv ? "pv" : set->isolation;
+	return 0;
+}
+
+static int check_ports(const struct run_settings *set, struct err *e)
+{
+	if (!set->publish.n && !set->publish_all)
+		return 0;
+	return err_set(e, -EOPNOTSUPP,
+		       "--publish: a private network has only its loopback; use --network host");
+}
+
+static int stop_timeout(const char *s, int64_t *out, struct err *e)
+{
+	*out = LAUNCH_STOP_TIMEOUT_DEFAULT;
+	if (!s)
+		return 0;
+	if (str_to_i64(s, out) || *out < -1 || *out > 1000000)
+		return err_set(e, -EINVAL, "--stop-timeout '%s': expected seconds, or -1", s);
+	return 0;
+}
+
+static int write_cidfile(const char *path, const char *id, struct err *e)
+{
+	if (!path)
+		return 0;
+	cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	int r = fd < 0 ? -errno : write_full(fd, id, strlen(id));
+
+	return r ? err_sys(e, r, "--cidfile '%s'", path) : 0;
+}
+
+int run_create(const struct run_settings *set, int argc, char **argv, const char *root,
+	       struct subject *s, struct err *e)
+{
+	struct launch l = {
+		.options = &set->bundle,
+		.rootfs = set->rootfs,
+		.name = set->name,
+		.auto_remove = set->rm,
+		.stdin_once = set->bundle.interactive && !set->detach,
+		.stop_signal = set->stop_signal,
+		.log_driver = set->log_driver,
+		.log_opts = &set->log_opts,
+		.publish = &set->publish,
+		.timeout_ns = set->timeout_ns,
+	};
+	bool no_image;
+	int r = wish_isolation(set, &l.isolation, e);
+
+	*s = (struct subject)SUBJECT_INIT;
+	if (!r)
+		r = check_ports(set, e);
+	if (!r)
+		r = stop_timeout(set->stop_timeout, &l.stop_timeout, e);
+	if (!r && set->restart)
+		r = restart_policy_parse(set->restart, &l.restart_policy, &l.restart_max, e);
+	if (!r && !set->rootfs && argc < 1)
+		r = err_set(e, -EINVAL, "an image is needed, or --rootfs DIR");
+	if (!r && set->cidfile && access(set->cidfile, F_OK) == 0)
+		r = err_set(e, -EEXIST, "--cidfile '%s': exists already", set->cidfile);
+	if (r)
+		return r;
+	l.image = set->rootfs ? NULL : argv[0];
+	l.args = set->rootfs ? argv : argv + 1;
+	r = launch_create(&l, root, s, &no_image, e);
+	if (r)
+		return r;
+	r = write_cidfile(set->cidfile, s->in.id, e);
+	if (r)
+		subject_fini(s);
+	return r;
+}

@@ -1,0 +1,345 @@
+/*
+ * From wishes to an instance.
+ *
+ * The order matters for what a killed process leaves behind: first the instance's directory, whose state
+ * says "creating" and which `rm` and `system prune` know how to clear; then the name, the image's claim, the
+ * disk; last the state that makes it an instance that can be started.
+ *
+ * Trust: wishes are the user's, judged by bundle/. Threads: any.
+ * #syscalls: mkdir geteuid realpath
+ */
+#include "run/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "bundle/bundle.h"
+#include "image/image.h"
+#include "os/file.h"
+#include "os/subid.h"
+#include "run/detach.h"
+#include "run/events.h"
+
+enum { LOG_FILES_DEFAULT = 1 };
+
+static int pick_one(const char *name, const struct wall_ops **wall, struct err *e)
+{
+	if (streq(name, "hyperv"))
+		return err_set(e, -EINVAL,
+			       "--isolation hyperv: Windows only; use --isolation vm or pv for a "
+			       "kernel of its own");
+	int r = wall_find(name, wall, e);
+
+	if (r)
+		return r;
+	r = (*wall)->probe ? (*wall)->probe(e) : 0;
+	return r ? err_wrap(e, "--isolation %s", name) : 0;
+}
+
+/* The first wall of the list that works here; there is no other second choice. */
+static int pick_wall(const char *wish, const struct wall_ops **wall, struct err *e)
+{
+	const char *p = wish ? wish : "container";
+	int r;
+
+	do {
+		size_t n = strcspn(p, ",");
+		char name[32];
+
+		if (n >= sizeof(name))
+			return err_set(e, -EINVAL, "--isolation '%s': no such wall", p);
+		memcpy(name, p, n);
+		name[n] = '\0';
+		err_clear(e);
+		r = pick_one(name, wall, e);
+		if (!r)
+			return 0;
+		p += n + (p[n] == ',');
+	} while (*p);
+	return r;
+}
+
+static int parse_log_opts(const struct launch *l, struct record *rec, struct err *e)
+{
+	rec->log_max_file = LOG_FILES_DEFAULT;
+	for (size_t i = 0; l->log_opts && i < l->log_opts->n; i++) {
+		const char *opt = l->log_opts->v[i], *size = str_after(opt, "max-size=");
+		const char *files = str_after(opt, "max-file=");
+		uint64_t v;
+		int r = size ? str_to_size(size, &v) : files ? str_to_u64(files, &v) : -EINVAL;
+
+		if (r || !v || v > INT64_MAX || (files && v > 1000))
+			return err_set(e, -EINVAL,
+				       "--log-opt '%s': expected max-size=SIZE or max-file=NUMBER",
+				       opt);
+		if (size)
+			rec->log_max_size = (int64_t)v;
+		else
+			rec->log_max_file = (int64_t)v;
+	}
+	return 0;
+}
+
+static int make_dir_all(const char *path, mode_t mode)
+{
+	char part[PATH_MAX];
+	size_t n = strlen(path);
+
+	if (n >= sizeof(part))
+		return -ENAMETOOLONG;
+	memcpy(part, path, n + 1);
+	for (size_t i = 1; i <= n; i++) {
+		if (part[i] != '/' && part[i] != '\0')
+			continue;
+		char was = part[i];
+
+		part[i] = '\0';
+		if (mkdir(part, mode) < 0 && errno != EEXIST)
+			return -errno;
+		part[i] = was;
+	}
+	return 0;
+}
+
+static int write_text(int dir, const char *name, const char *text, struct err *e)
+{
+	int r = text ? file_replace(dir, name, text, strlen(text), 0644, 0) : 0;
+
+	return r ? err_sys(e, r, "write %s", name) : 0;
+}
+
+/* What bundle/ decided, on disk. */
+static int write_bundle(struct subject *s, const struct bundle *b, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < b->make_dirs.n; i++) {
+		r = make_dir_all(b->make_dirs.v[i], 0755);
+		if (r)
+			return err_sys(e, r, "mkdir '%s'", b->make_dirs.v[i]);
+	}
+	r = write_text(s->in.dir, "hosts", b->hosts, e);
+	if (!r)
+		r = write_text(s->in.dir, "hostname", b->hostname, e);
+	if (!r)
+		r = write_text(s->in.dir, "resolv.conf", b->resolv_conf, e);
+	return r ? r : instance_save_config(&s->in, b->config, b->config_n, e);
+}
+
+static int copy_list(struct strlist *to, const struct strlist *from)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && from && i < from->n; i++)
+		r = strlist_add(to, from->v[i]);
+	return r;
+}
+
+/* The command as it will run, for ps and inspect: process.args of the finished config. */
+static int copy_command(struct subject *s, struct err *e)
+{
+	struct oci_spec *spec = NULL;
+	int r = instance_load_config(&s->in, &spec, e);
+
+	for (size_t i = 0; !r && spec->process && i < spec->process->args.n; i++)
+		r = strlist_add(&s->rec.command, spec->process->args.v[i]);
+	oci_spec_free(spec);
+	return r;
+}
+
+static int fill_record(const struct launch *l, struct subject *s, const struct image *img,
+		       const struct bundle *b, const char *root, struct err *e)
+{
+	const struct bundle_options *o = l->options;
+	struct record *rec = &s->rec;
+	char log[PATH_MAX];
+	int sig, r;
+
+	r = record_set(&rec->stop_signal, l->stop_signal ? l->stop_signal : b->stop_signal);
+	if (!r)
+		r = signal_parse(rec->stop_signal, &sig, e);
+	if (!r && l->log_driver && !streq(l->log_driver, "json-file") &&
+	    !streq(l->log_driver, "none"))
+		r = err_set(e, -EINVAL, "--log-driver '%s' is none of json-file, none",
+			    l->log_driver);
+	if (!r && !(l->log_driver && streq(l->log_driver, "none"))) {
+		snprintf(log, sizeof(log), "%s/%s-json.log", rec->disk, s->in.id);
+		r = record_set(&rec->log, log);
+	}
+	if (!r && img) {
+		r = record_set(&rec->image, l->image);
+		r = r ? r : record_set(&rec->image_id, img->id);
+		r = r ? r : record_set(&rec->image_data, img->data);
+	}
+	(void)root;
+	r = r ? r : record_set(&rec->network, o->network ? o->network : "private");
+	r = r ? r : record_set(&rec->hostname, o->hostname);
+	r = r ? r : record_set(&rec->user, o->user);
+	r = r ? r : record_set(&rec->workdir, o->workdir);
+	r = r ? r : record_set(&rec->isolation_wish, l->isolation);
+	r = r ? r : copy_list(&rec->labels, &o->labels);
+	r = r ? r : copy_list(&rec->binds, &o->volumes);
+	r = r ? r : copy_list(&rec->ports, l->publish);
+	rec->tty = o->tty;
+	rec->open_stdin = o->interactive;
+	rec->stdin_once = l->stdin_once;
+	rec->auto_remove = l->auto_remove;
+	rec->privileged = o->privileged;
+	rec->read_only = o->read_only;
+	rec->memory = (int64_t)o->memory;
+	rec->pids_limit = o->pids_limit;
+	rec->restart_policy = l->restart_policy;
+	rec->restart_max = l->restart_max;
+	rec->timeout_ms = (int64_t)(l->timeout_ns / 1000000);
+	if (l->stop_timeout != LAUNCH_STOP_TIMEOUT_DEFAULT)
+		rec->stop_timeout_ms = l->stop_timeout < 0 ? -1 : l->stop_timeout * 1000;
+	return r ? r : copy_command(s, e);
+}
+
+/* Root inside is the user; the others are the ids that the administrator gave them, if any. */
+static int rootless_ids(struct bundle_request *req, struct bundle_id_range ids[2][2], struct err *e)
+{
+	static const char *const files[] = { "/etc/subuid", "/etc/subgid" };
+	size_t n[2] = { 0 };
+
+	for (int i = 0; req->rootless && i < 2; i++) {
+		struct subid_range range;
+		int r = subid_find(files[i], getuid(), &range, e);
+
+		if (r)
+			return r;
+		ids[i][n[i]++] = (struct bundle_id_range){ 0, i ? getegid() : geteuid(), 1 };
+		if (range.count)
+			ids[i][n[i]++] = (struct bundle_id_range){ 1, range.first, range.count };
+	}
+	req->uids = ids[0];
+	req->gids = ids[1];
+	req->uids_n = n[0];
+	req->gids_n = n[1];
+	return 0;
+}
+
+static int fill(const struct launch *l, struct subject *s, struct image *img, const char *root,
+		struct err *e)
+{
+	char dir[PATH_MAX], disk[PATH_MAX];
+	struct bundle_request req = {
+		.options = l->options,
+		.image = img,
+		.rootfs = s->rec.rootfs,
+		.id = s->in.id,
+		.name = s->rec.name,
+		.dir = dir,
+		.disk = disk,
+		.args = l->args,
+		.discard = l->auto_remove,
+		.rootless = geteuid() != 0,
+	};
+	struct bundle_id_range ids[2][2];
+	struct bundle b = { 0 };
+	int r = image_instance_dir(s->in.id, disk, sizeof(disk), e);
+
+	if (r)
+		return r;
+	snprintf(dir, sizeof(dir), "%s/%s", root, s->in.id);
+	r = make_dir_all(disk, 0711);
+	if (r)
+		return err_sys(e, r, "mkdir '%s'", disk);
+	r = record_set(&s->rec.disk, disk);
+	if (!r)
+		r = rootless_ids(&req, ids, e);
+	if (!r)
+		r = bundle_make(&req, &b, e);
+	if (!r)
+		r = write_bundle(s, &b, e);
+	if (!r && img)
+		r = image_hold(img, s->in.id, dir, e);
+	if (!r)
+		r = fill_record(l, s, img, &b, root, e);
+	bundle_fini(&b);
+	return r;
+}
+
+static int name_it(const struct launch *l, struct subject *s, const char *root, struct err *e)
+{
+	if (!l->name)
+		return registry_name_invent(root, s->in.id, &s->rec.name, e);
+	int r = registry_name_claim(root, l->name, s->in.id, e);
+
+	return r ? r : record_set(&s->rec.name, l->name);
+}
+
+static int begin(const struct launch *l, struct subject *s, const char *root, struct err *e)
+{
+	char id[65], bundle[PATH_MAX], rootfs[PATH_MAX];
+	int r = registry_new_id(id, e);
+
+	if (r)
+		return r;
+	if (l->rootfs) {
+		if (!realpath(l->rootfs, rootfs))
+			return err_sys(e, -errno, "--rootfs '%s'", l->rootfs);
+		r = record_set(&s->rec.rootfs, rootfs);
+	}
+	snprintf(bundle, sizeof(bundle), "%s/%s", root, id);
+	s->in.bundle = strdup(bundle);
+	s->in.wall = strdup(s->wall->name);
+	if (r || !s->in.bundle || !s->in.wall)
+		return r ? r : -ENOMEM;
+	return instance_new(&s->in, root, id, e);
+}
+
+int launch_create(const struct launch *l, const char *root, struct subject *s, bool *no_image,
+		  struct err *e)
+{
+	struct image img = { 0 };
+	struct err ignored;
+	int r;
+
+	*s = (struct subject)SUBJECT_INIT;
+	record_init(&s->rec);
+	*no_image = false;
+	r = pick_wall(l->isolation, &s->wall, e);
+	if (!r && l->auto_remove && l->restart_policy)
+		r = err_set(e, -EINVAL, "--rm and --restart exclude each other");
+	if (!r)
+		r = parse_log_opts(l, &s->rec, e);
+	if (!r && l->name)
+		r = registry_name_check(l->name, e);
+	if (!r && l->image) {
+		r = image_resolve(l->image, &img, e);
+		*no_image = r == -ENOENT;
+	}
+	if (!r)
+		r = begin(l, s, root, e);
+	if (r)
+		goto out;
+	r = name_it(l, s, root, e);
+	if (!r)
+		r = fill(l, s, l->image ? &img : NULL, root, e);
+	if (!r) {
+		/* Nothing runs: what `start` takes up. */
+		s->in.status = INSTANCE_STOPPED;
+		r = subject_save(s, e);
+	}
+	if (r) {
+		err_clear(&ignored);
+		subject_remove(s, root, &ignored);
+		goto out;
+	}
+	event_emit(root, s, "create", NULL);
+	/* Without the lock, which the keeper's jobs will want. */
+	r = subject_reopen(s, root, false, e);
+out:
+	image_fini(&img);
+	if (r)
+		subject_fini(s);
+	return r;
+}

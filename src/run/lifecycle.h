@@ -1,0 +1,25 @@
+/* What people do to instances that exist. All take an open subject; 0 or -errno with the cause. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "run/registry.h"
+
+/* Starts its keeper; the result is the greeted creator's socket, on which CONTROL_START begins the run.
+ * -EALREADY when it runs. */
+int lifecycle_keep(struct subject *s, const char *root, struct err *e);
+/* Starts it and returns once it runs. `*status`: what a failure means as an exit status (125..127). */
+int lifecycle_start(struct subject *s, const char *root, int *status, struct err *e);
+
+/* Signal, time, SIGKILL; returns when it has ended. `timeout_ms` -1: never SIGKILL. Harmless when it does
+ * not run. `sig` 0: its own stop signal. */
+int lifecycle_stop(struct subject *s, const char *root, int sig, int64_t timeout_ms, struct err *e);
+/* -ESRCH when it does not run. */
+int lifecycle_kill(struct subject *s, const char *root, int sig, struct err *e);
+int lifecycle_pause(struct subject *s, const char *root, bool pause, struct err *e);
+/* Waits for its end; `next`: its next exit, even if it will be restarted. `*status`: exit status. */
+int lifecycle_wait(struct subject *s, const char *root, bool next, int *status, struct err *e);
+/* `force`: ends it first. Takes over `s`, which is closed afterwards. */
+int lifecycle_remove(struct subject *s, const char *root, bool force, struct err *e);
+int lifecycle_rename(struct subject *s, const char *root, const char *name, struct err *e);
