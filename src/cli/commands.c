@@ -11,12 +11,16 @@ extern const struct command cmd_complete;
 extern const struct command cmd_completion;
 extern const struct command cmd_create;
 extern const struct command cmd_doctor;
+extern const struct command cmd_exec;
+extern const struct command cmd_inspect;
 extern const struct command cmd_keeper;
 extern const struct command cmd_kernel;
 extern const struct command cmd_lguest;
 extern const struct command cmd_kill;
+extern const struct command cmd_logs;
 extern const struct command cmd_manual;
 extern const struct command cmd_pause;
+extern const struct command cmd_ps;
 extern const struct command cmd_rename;
 extern const struct command cmd_restart;
 extern const struct command cmd_rm;
@@ -35,12 +39,16 @@ const struct command *const commands[] = {
 	&cmd_completion,
 	&cmd_create,
 	&cmd_doctor,
+	&cmd_exec,
+	&cmd_inspect,
 	&cmd_keeper,
 	&cmd_kernel,
 	&cmd_lguest,
 	&cmd_kill,
+	&cmd_logs,
 	&cmd_manual,
 	&cmd_pause,
+	&cmd_ps,
 	&cmd_rename,
 	&cmd_restart,
 	&cmd_rm,

@@ -203,27 +203,31 @@ static int fill_record(const struct launch *l, struct subject *s, const struct i
 	return r ? r : copy_command(s, e);
 }
 
-/* Root inside is the user; the others are the ids that the administrator gave them, if any. */
-static int rootless_ids(struct bundle_request *req, struct bundle_id_range ids[2][2], struct err *e)
+/* The ids of a rootless instance. */
+struct ids {
+	struct subid_map map;
+	struct bundle_id_range uids[SUBID_RANGES_MAX], gids[SUBID_RANGES_MAX];
+};
+
+static void convert(struct bundle_id_range *to, const struct subid_range *from, size_t n)
 {
-	static const char *const files[] = { "/etc/subuid", "/etc/subgid" };
-	size_t n[2] = { 0 };
+	for (size_t i = 0; i < n; i++)
+		to[i] = (struct bundle_id_range){ from[i].inside, from[i].outside, from[i].size };
+}
 
-	for (int i = 0; req->rootless && i < 2; i++) {
-		struct subid_range range;
-		int r = subid_find(files[i], getuid(), &range, e);
+static int rootless_ids(struct bundle_request *req, struct ids *ids, struct err *e)
+{
+	if (!req->rootless)
+		return 0;
+	int r = subid_load(&ids->map, e);
 
-		if (r)
-			return r;
-		ids[i][n[i]++] = (struct bundle_id_range){ 0, i ? getegid() : geteuid(), 1 };
-		if (range.count)
-			ids[i][n[i]++] = (struct bundle_id_range){ 1, range.first, range.count };
-	}
-	req->uids = ids[0];
-	req->gids = ids[1];
-	req->uids_n = n[0];
-	req->gids_n = n[1];
-	return 0;
+	convert(ids->uids, ids->map.uids, ids->map.uids_n);
+	convert(ids->gids, ids->map.gids, ids->map.gids_n);
+	req->uids = ids->uids;
+	req->gids = ids->gids;
+	req->uids_n = ids->map.uids_n;
+	req->gids_n = ids->map.gids_n;
+	return r;
 }
 
 static int fill(const struct launch *l, struct subject *s, struct image *img, const char *root,
@@ -242,7 +246,7 @@ static int fill(const struct launch *l, struct subject *s, struct image *img, co
 		.discard = l->auto_remove,
 		.rootless = geteuid() != 0,
 	};
-	struct bundle_id_range ids[2][2];
+	struct ids ids = { 0 };
 	struct bundle b = { 0 };
 	int r = image_instance_dir(s->in.id, disk, sizeof(disk), e);
 
@@ -254,7 +258,7 @@ static int fill(const struct launch *l, struct subject *s, struct image *img, co
 		return err_sys(e, r, "mkdir '%s'", disk);
 	r = record_set(&s->rec.disk, disk);
 	if (!r)
-		r = rootless_ids(&req, ids, e);
+		r = rootless_ids(&req, &ids, e);
 	if (!r)
 		r = bundle_make(&req, &b, e);
 	if (!r)

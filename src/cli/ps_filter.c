@@ -1,0 +1,184 @@
+/*
+ * Filters of `ps`, docker's names and rules.
+ *
+ * Trust: words are the user's. Threads: none. #syscalls: none of its own
+ */
+#include "cli/ps_filter.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+
+static bool by_id(struct subject *s, const char *v)
+{
+	return strstr(s->in.id, v);
+}
+
+static bool by_name(struct subject *s, const char *v)
+{
+	const char *name = s->rec.name ? s->rec.name : "";
+	size_t n = strlen(v);
+
+	/* The regular expressions that scripts really write: ^name$, ^/name$. */
+	bool start = v[0] == '^', end = n && v[n - 1] == '$';
+
+	v += start;
+	n -= (size_t)start + (size_t)end;
+	if (start && *v == '/') {
+		v++;
+		n--;
+	}
+	if (start && strncmp(name, v, n) != 0)
+		return false;
+	if (start)
+		return !end || strlen(name) == n;
+	if (end)
+		return strlen(name) >= n && strncmp(name + strlen(name) - n, v, n) == 0;
+	return memmem(name, strlen(name), v, n);
+}
+
+static bool by_label(struct subject *s, const char *v)
+{
+	size_t n = strlen(v);
+
+	for (size_t i = 0; i < s->rec.labels.n; i++) {
+		const char *l = s->rec.labels.v[i];
+
+		if (streq(l, v) || (!strchr(v, '=') && strncmp(l, v, n) == 0 && l[n] == '='))
+			return true;
+	}
+	return false;
+}
+
+static bool by_status(struct subject *s, const char *v)
+{
+	return streq(subject_status_name(subject_status(s)), v);
+}
+
+static bool by_exited(struct subject *s, const char *v)
+{
+	int64_t code;
+
+	return subject_status(s) == SUBJECT_EXITED && !str_to_i64(v, &code) &&
+	       code == s->rec.exit_code;
+}
+
+static bool by_ancestor(struct subject *s, const char *v)
+{
+	const char *image = s->rec.image ? s->rec.image : "", *tag = strrchr(image, ':');
+	const char *id = s->rec.image_id ? s->rec.image_id : "";
+	const char *hex = str_after(id, "sha256:");
+
+	return streq(image, v) || streq(id, v) || (hex && strlen(v) >= 4 && str_after(hex, v)) ||
+	       (tag && strlen(v) == (size_t)(tag - image) && strncmp(image, v, strlen(v)) == 0);
+}
+
+static bool by_network(struct subject *s, const char *v)
+{
+	return s->rec.network && streq(s->rec.network, v);
+}
+
+static bool by_volume(struct subject *s, const char *v)
+{
+	for (size_t i = 0; i < s->rec.binds.n; i++)
+		if (strstr(s->rec.binds.v[i], v))
+			return true;
+	return false;
+}
+
+static bool by_isolation(struct subject *s, const char *v)
+{
+	return s->in.wall && streq(s->in.wall, v);
+}
+
+static const struct kind {
+	const char *name;
+	bool (*match)(struct subject *s, const char *v);
+	bool wants_all, every; /* every: all words of this kind must hold */
+} kinds[] = {
+	{ "ancestor", by_ancestor, false, false },
+	{ "before", NULL, true, false },
+	{ "exited", by_exited, true, false },
+	{ "id", by_id, false, false },
+	{ "isolation", by_isolation, false, false },
+	{ "label", by_label, false, true },
+	{ "name", by_name, false, false },
+	{ "network", by_network, false, false },
+	{ "since", NULL, true, false },
+	{ "status", by_status, true, false },
+	{ "volume", by_volume, false, false },
+};
+
+static const struct kind *kind_of(const char *word)
+{
+	size_t n = strcspn(word, "=");
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (word[n] && strlen(kinds[i].name) == n && strncmp(word, kinds[i].name, n) == 0)
+			return &kinds[i];
+	return NULL;
+}
+
+static const char *value_of(const char *word)
+{
+	return strchr(word, '=') + 1;
+}
+
+static int creation_of(const char *word, const char *root, char out[32], struct err *e)
+{
+	cleanup_with(subject_fini) struct subject s;
+	int r = subject_open(&s, root, word, false, e);
+
+	if (!r)
+		snprintf(out, 32, "%s", s.in.created ? s.in.created : "");
+	return r;
+}
+
+int ps_filter_parse(struct ps_filter *f, const struct strlist *words, const char *root,
+		    struct err *e)
+{
+	*f = (struct ps_filter){ .words = words };
+	for (size_t i = 0; i < words->n; i++) {
+		const struct kind *k = kind_of(words->v[i]);
+		int r = 0;
+
+		if (!k)
+			return err_set(e, -EINVAL, "invalid filter '%s'", words->v[i]);
+		f->wants_all |= k->wants_all;
+		if (streq(k->name, "before"))
+			r = creation_of(value_of(words->v[i]), root, f->before, e);
+		else if (streq(k->name, "since"))
+			r = creation_of(value_of(words->v[i]), root, f->since, e);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+bool ps_filter_match(const struct ps_filter *f, struct subject *s)
+{
+	const char *created = s->in.created ? s->in.created : "";
+
+	if ((f->before[0] && strcmp(created, f->before) >= 0) ||
+	    (f->since[0] && strcmp(created, f->since) <= 0))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		bool asked = false, any = false, all = true;
+
+		for (size_t w = 0; kinds[i].match && w < f->words->n; w++) {
+			if (kind_of(f->words->v[w]) != &kinds[i])
+				continue;
+			bool yes = kinds[i].match(s, value_of(f->words->v[w]));
+
+			asked = true;
+			any |= yes;
+			all &= yes;
+		}
+		if (asked && !(kinds[i].every ? all : any))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,23 @@
+/* A further command in a running instance, with our terminal or pipes. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "run/detach.h"
+#include "run/registry.h"
+
+struct execute {
+	struct subject *s;
+	const char *root;
+	char *const *args; /* NULL-terminated */
+	bool tty, interactive, privileged, detach;
+	const char *user;    /* "name[:group]" or numbers; NULL: the instance's */
+	const char *workdir; /* NULL: the instance's */
+	struct strlist env;  /* "K=V", or "K" to take it from our own environment */
+	struct detach_keys keys;
+};
+
+/* Runs it. `*status`: its exit status, or what a failure to run it means (126, 127, 125). 0 or -errno. */
+int execute_run(const struct execute *x, int *status, struct err *e);
