@@ -30,6 +30,7 @@
 #include "os/tty.h"
 #include "run/events.h"
 #include "run/inside.h"
+#include "run/status.h"
 #include "wire/passwd.h"
 
 enum { PIECE = 16384, MEMORY_MAX = 1 << 20, PASSWD_MAX = 1 << 20 };
@@ -395,7 +396,8 @@ static int begin(struct relay *r, int *status, struct err *e)
 		we.spec = spec;
 		we.process = &process;
 		s = x->s->wall->exec(&x->s->in, &we, &r->p, e);
-		*status = s == -ENOENT ? 127 : s == -EACCES || s == -ENOEXEC ? 126 : 125;
+		if (s)
+			*status = exit_status_for(s, e);
 	}
 	for (int i = 0; i < 3; i++)
 		close_fd(&we.stdio[i]);

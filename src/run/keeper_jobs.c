@@ -25,24 +25,7 @@
 #include "os/tty.h"
 #include "run/events.h"
 #include "run/keeper_int.h"
-
-/* The exit status that people expect of a command that could not be run (docker's numbers). */
-static int status_for(int error)
-{
-	switch (error) {
-	case -ENOENT:
-		return 127;
-	case -EACCES:
-	case -EPERM:
-	case -ENOEXEC:
-	case -EISDIR:
-	case -ELOOP:
-	case -ETXTBSY:
-		return 126;
-	default:
-		return 125;
-	}
-}
+#include "run/status.h"
 
 /* The state as before any start, with us as its keeper. */
 static int prepare(struct subject *s, pid_t keeper, struct err *e)
@@ -95,7 +78,6 @@ static int create_and_start(struct keeper *k, struct subject *s, pid_t keeper,
 	struct oci_spec *spec = NULL;
 	int r = instance_load_config(&s->in, &spec, &rep->err);
 
-	rep->status = 125;
 	if (!r)
 		r = prepare(s, keeper, &rep->err);
 	if (!r)
@@ -105,11 +87,11 @@ static int create_and_start(struct keeper *k, struct subject *s, pid_t keeper,
 		if (p->master >= 0 && k->rows)
 			tty_size_set(p->master, k->rows, k->cols);
 		r = s->wall->start(&s->in, spec, p, &rep->err);
-		if (r) {
-			rep->status = status_for(r);
+		if (r)
 			s->wall->cleanup(&s->in, spec, true, NULL);
-		}
 	}
+	if (r)
+		rep->status = exit_status_for(r, &rep->err);
 	oci_spec_free(spec);
 	return r;
 }
@@ -120,6 +102,7 @@ static int do_start(struct keeper *k, pid_t keeper, struct job_report *rep, stru
 	struct err ignored = ERR_INIT;
 	int r = subject_open_id(&s, k->set.root, k->set.id, true, &rep->err);
 
+	rep->status = 125;
 	if (r)
 		return r;
 	if (subject_alive(&s))
