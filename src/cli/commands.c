@@ -14,6 +14,8 @@ extern const struct command cmd_doctor;
 extern const struct command cmd_exec;
 extern const struct command cmd_inspect;
 extern const struct command cmd_keeper;
+extern const struct command cmd_image;
+extern const struct command cmd_images;
 extern const struct command cmd_kernel;
 extern const struct command cmd_lguest;
 extern const struct command cmd_kill;
@@ -28,6 +30,8 @@ extern const struct command cmd_run;
 extern const struct command cmd_start;
 extern const struct command cmd_stop;
 extern const struct command cmd_unpause;
+extern const struct command cmd_rmi;
+extern const struct command cmd_tag;
 extern const struct command cmd_version;
 extern const struct command cmd_wait;
 
@@ -42,6 +46,8 @@ const struct command *const commands[] = {
 	&cmd_exec,
 	&cmd_inspect,
 	&cmd_keeper,
+	&cmd_image,
+	&cmd_images,
 	&cmd_kernel,
 	&cmd_lguest,
 	&cmd_kill,
@@ -56,6 +62,8 @@ const struct command *const commands[] = {
 	&cmd_start,
 	&cmd_stop,
 	&cmd_unpause,
+	&cmd_rmi,
+	&cmd_tag,
 	&cmd_version,
 	&cmd_wait,
 	NULL,

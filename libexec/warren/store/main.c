@@ -6,7 +6,7 @@
  * with one JSON object a line: results, {"status": TEXT} for progress, and {"error": TEXT, "code": -ERRNO} at the
  * end when it failed (exit status 1).
  *
- * Verbs: import source= [name=] [os= architecture= variant=]; list; tag image= name=; remove image= [force=1];
+ * Verbs: import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
  * prune [all=1]; usage; repair.
  *
  * Trust: argv is Warren's; documents and layers are hostile: layers go to warren-unpack. Threads: one.
@@ -58,7 +58,8 @@ static int do_import(struct store *s, const struct words *w, struct err *e)
 	struct import_request r = { .name = word(w, "name"),
 				    .os = word_or(w, "os", "linux"),
 				    .architecture = word_or(w, "architecture", "amd64"),
-				    .variant = word(w, "variant") };
+				    .variant = word(w, "variant"),
+				    .cmd = word(w, "cmd") };
 	int err = need(w, "source", &r.source, e);
 
 	return err ? err : image_import(s, &r, e);

@@ -64,10 +64,11 @@ static int rootfs_config(const struct import_request *r, const struct layer *lay
 	now_text(now);
 	buf_addf(b, "{\"created\":\"%s\",\"architecture\":", now);
 	json_put_string(b, r->architecture);
+	buf_addf(b, ",\"os\":\"linux\",\"config\":{\"Env\":[\"PATH=/usr/local/sbin:/usr/local/bin:"
+		    "/usr/sbin:/usr/bin:/sbin:/bin\"],\"Cmd\":[");
+	json_put_string(b, r->cmd ? r->cmd : "/bin/sh");
 	buf_addf(b,
-		 ",\"os\":\"linux\",\"config\":{\"Env\":[\"PATH=/usr/local/sbin:/usr/local/bin:"
-		 "/usr/sbin:/usr/bin:/sbin:/bin\"],\"Cmd\":[\"/bin/sh\"]},"
-		 "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\"]},"
+		 "]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"%s\"]},"
 		 "\"history\":[{\"created\":\"%s\",\"created_by\":\"warren image import\"}]}",
 		 layer->diff_id, now);
 	return b->error;

@@ -134,6 +134,7 @@ struct import_request {
 	const char *source; /* a path, or "oci:", "oci-archive:", "docker-archive:", "rootfs:" */
 	const char *name;   /* NULL: what the source says */
 	const char *os, *architecture, *variant;
+	const char *cmd; /* of a plain root file system: its command; NULL: /bin/sh */
 };
 
 int image_import(struct store *s, const struct import_request *r, struct err *e);

@@ -1,0 +1,92 @@
+/*
+ * What the image commands share: asking the store, ages and sizes as docker words them.
+ *
+ * Trust: the store's answers are Warren's own, but hold text out of images; control bytes do not reach the
+ * terminal. Threads: none. #syscalls: write
+ */
+#include "cli/images.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "image/manage.h"
+
+struct asking {
+	bool quiet;
+	void (*fn)(void *arg, struct json_object *o);
+	void *arg;
+};
+
+const char *images_text(struct json_object *o, const char *key)
+{
+	struct json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) && v ? json_object_get_string(v) : "";
+}
+
+static int one(void *arg, struct json_object *o)
+{
+	const struct asking *a = arg;
+	const char *status = images_text(o, "status");
+
+	if (*status && !a->quiet) {
+		for (const char *p = status; *p; p++)
+			fputc((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p, stderr);
+		fputc('\n', stderr);
+	}
+	if (!*status && a->fn)
+		a->fn(a->arg, o);
+	return 0;
+}
+
+int images_ask(const char *const *words, bool quiet, void (*fn)(void *arg, struct json_object *o),
+	       void *arg, struct err *e)
+{
+	struct asking a = { quiet, fn, arg };
+
+	return image_manage(words, one, &a, e);
+}
+
+void images_age(const char *rfc3339, int64_t unix_s, char *out, size_t size)
+{
+	static const struct {
+		int64_t seconds;
+		const char *word;
+	} units[] = { { 31536000, "year" }, { 2592000, "month" }, { 604800, "week" },
+		      { 86400, "day" },	    { 3600, "hour" },	  { 60, "minute" },
+		      { 1, "second" } };
+	struct tm tm = { 0 };
+
+	if (rfc3339 && *rfc3339 && strptime(rfc3339, "%Y-%m-%dT%H:%M:%S", &tm))
+		unix_s = timegm(&tm);
+	int64_t age = time(NULL) - unix_s;
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		int64_t n = age / units[i].seconds;
+
+		/* docker says "3 weeks" up to eight weeks and so on; one unit of two is too coarse. */
+		if (n >= 2 || (n == 1 && units[i].seconds <= 60)) {
+			snprintf(out, size, "%lld %s%s ago", (long long)n, units[i].word,
+				 n == 1 ? "" : "s");
+			return;
+		}
+	}
+	snprintf(out, size, "Less than a second ago");
+}
+
+void images_size(uint64_t bytes, char *out, size_t size)
+{
+	static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
+	double v = (double)bytes;
+	size_t u = 0;
+
+	for (; v >= 1000 && u < 4; u++)
+		v /= 1000;
+	snprintf(out, size,
+		 v >= 100 || u == 0 ? "%.0f%s"
+		 : v >= 10	    ? "%.1f%s"
+				    : "%.2f%s",
+		 v, units[u]);
+}

@@ -1,0 +1,20 @@
+/* What the image commands share. */
+#pragma once
+
+#include "base/err.h"
+#include "cli/opt.h"
+
+struct json_object;
+
+/* Asks the store (image/manage.h); prints its progress to stderr unless `quiet`, and hands the other lines to
+ * `fn` (NULL: none expected). 0 or -errno. */
+int images_ask(const char *const *words, bool quiet, void (*fn)(void *arg, struct json_object *o),
+	       void *arg, struct err *e);
+
+/* A string member, "" when absent. */
+const char *images_text(struct json_object *o, const char *key);
+
+/* "3 weeks ago" of an RFC 3339 time or, when that is NULL, of Unix seconds. */
+void images_age(const char *rfc3339, int64_t unix_s, char *out, size_t size);
+/* "12.3MB", powers of 1000 as docker prints sizes. */
+void images_size(uint64_t bytes, char *out, size_t size);
