@@ -16,6 +16,7 @@ extern const struct command cmd_inspect;
 extern const struct command cmd_keeper;
 extern const struct command cmd_image;
 extern const struct command cmd_images;
+extern const struct command cmd_info;
 extern const struct command cmd_kernel;
 extern const struct command cmd_lguest;
 extern const struct command cmd_kill;
@@ -48,6 +49,7 @@ const struct command *const commands[] = {
 	&cmd_keeper,
 	&cmd_image,
 	&cmd_images,
+	&cmd_info,
 	&cmd_kernel,
 	&cmd_lguest,
 	&cmd_kill,

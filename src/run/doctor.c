@@ -28,6 +28,7 @@
 #include "base/util.h"
 #include "os/file.h"
 #include "run/doctor_int.h"
+#include "run/wall.h"
 
 static const struct check {
 	const char *id;
@@ -165,6 +166,21 @@ bool doctor_has_word(const char *text, const char *word)
 	return false;
 }
 
+/* A wall that this build lacks, or that itself says that it cannot work, does not. */
+static void ask_wall(struct doctor_verdict *v)
+{
+	const struct wall_ops *w;
+	struct err e = ERR_INIT;
+
+	if (wall_find(v->wall, &w, NULL))
+		snprintf(v->text, sizeof(v->text), "this build has no %s wall", v->wall);
+	else if (w->probe && w->probe(&e) < 0)
+		snprintf(v->text, sizeof(v->text), "%.500s", e.msg);
+	else
+		return;
+	v->works = false;
+}
+
 void doctor_run(void (*report)(const struct doctor_finding *f, void *arg), void *arg,
 		struct doctor_verdict verdicts[DOCTOR_WALLS])
 {
@@ -188,4 +204,7 @@ void doctor_run(void (*report)(const struct doctor_finding *f, void *arg), void 
 				 used ? "; " : "", f.id, f.text);
 		}
 	}
+	for (int w = 0; w < DOCTOR_WALLS; w++)
+		if (verdicts[w].works)
+			ask_wall(&verdicts[w]);
 }
