@@ -12,14 +12,15 @@ extern const struct command cmd_completion;
 extern const struct command cmd_create;
 extern const struct command cmd_doctor;
 extern const struct command cmd_exec;
+extern const struct command cmd_info;
 extern const struct command cmd_inspect;
 extern const struct command cmd_keeper;
 extern const struct command cmd_image;
 extern const struct command cmd_images;
 extern const struct command cmd_info;
 extern const struct command cmd_kernel;
-extern const struct command cmd_lguest;
 extern const struct command cmd_kill;
+extern const struct command cmd_lguest;
 extern const struct command cmd_logs;
 extern const struct command cmd_manual;
 extern const struct command cmd_pause;
@@ -45,14 +46,15 @@ const struct command *const commands[] = {
 	&cmd_create,
 	&cmd_doctor,
 	&cmd_exec,
+	&cmd_info,
 	&cmd_inspect,
 	&cmd_keeper,
 	&cmd_image,
 	&cmd_images,
 	&cmd_info,
 	&cmd_kernel,
-	&cmd_lguest,
 	&cmd_kill,
+	&cmd_lguest,
 	&cmd_logs,
 	&cmd_manual,
 	&cmd_pause,
