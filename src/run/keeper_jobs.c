@@ -27,10 +27,12 @@
 #include "run/keeper_int.h"
 #include "run/status.h"
 
-/* The state as before any start, with us as its keeper. */
-static int prepare(struct subject *s, pid_t keeper, struct err *e)
+/* The state as before any start, with us as its keeper. The wall writes it down with the pid, before
+ * anything is mounted, and again when the command runs. */
+static int prepare(struct keeper *k, struct subject *s, pid_t keeper, struct err *e)
 {
 	struct instance *in = &s->in;
+	cleanup_free char *now = time_now_rfc3339();
 
 	free(steal_ptr(&in->cgroup));
 	free(steal_ptr(&in->wall_state));
@@ -40,10 +42,13 @@ static int prepare(struct subject *s, pid_t keeper, struct err *e)
 	in->keeper_pid = keeper;
 	s->rec.manual_stop = s->rec.restarting = s->rec.oom_killed = false;
 	s->rec.exit_code = 0;
-	record_set(&s->rec.error, NULL);
-	int r = process_start_time(keeper, &in->keeper_start);
+	s->rec.restarts = k->set.restarts;
+	int r = record_set(&s->rec.error, NULL);
 
-	return r ? err_sys(e, r, "keeper %d", keeper) : subject_save(s, e);
+	r = r ? r : record_set(&s->rec.started, now);
+	r = r ? r : record_set(&s->rec.finished, NULL);
+	r = r ? r : process_start_time(keeper, &in->keeper_start);
+	return r ? err_sys(e, r, "keeper %d", keeper) : record_store(&s->rec, in, e);
 }
 
 static int create(struct keeper *k, struct subject *s, const struct oci_spec *spec,
@@ -79,7 +84,7 @@ static int create_and_start(struct keeper *k, struct subject *s, pid_t keeper,
 	int r = instance_load_config(&s->in, &spec, &rep->err);
 
 	if (!r)
-		r = prepare(s, keeper, &rep->err);
+		r = prepare(k, s, keeper, &rep->err);
 	if (!r)
 		r = create(k, s, spec, p, &rep->err);
 	if (!r) {
@@ -105,19 +110,17 @@ static int do_start(struct keeper *k, pid_t keeper, struct job_report *rep, stru
 	rep->status = 125;
 	if (r)
 		return r;
+	/* A start that fails is none: `ps` goes on to say Created. */
+	cleanup_free char *before = s.rec.started ? strdup(s.rec.started) : NULL;
+
 	if (subject_alive(&s))
 		r = err_set(&rep->err, -EBUSY, "it is running already");
 	else
 		r = create_and_start(k, &s, keeper, rep, p);
-	char *now = time_now_rfc3339();
-
 	if (!r) {
-		record_set(&s.rec.started, now);
-		record_set(&s.rec.finished, NULL);
-		s.rec.restarts = k->set.restarts;
-		r = subject_save(&s, &rep->err);
 		event_emit(k->set.root, &s, "start", NULL);
 	} else if (r != -EBUSY) {
+		record_set(&s.rec.started, before);
 		record_set(&s.rec.error, rep->err.msg);
 		s.rec.exit_code = rep->status;
 		s.in.status = INSTANCE_STOPPED;
@@ -127,7 +130,6 @@ static int do_start(struct keeper *k, pid_t keeper, struct job_report *rep, stru
 		else
 			subject_save(&s, &ignored);
 	}
-	free(now);
 	subject_fini(&s);
 	return r;
 }
@@ -159,7 +161,7 @@ static int do_end(struct keeper *k, struct err *e)
 		event_emit(k->set.root, &s, "oom", NULL);
 	event_emit(k->set.root, &s, "die", (const char *const[]){ code, NULL });
 	if (k->set.auto_remove && !r) {
-		r = subject_remove(&s, k->set.root, e);
+		r = subject_forget(&s, k->set.root, e);
 		if (!r)
 			event_emit(k->set.root, &s, "destroy", NULL);
 	} else {

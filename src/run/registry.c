@@ -373,8 +373,13 @@ int subject_remove(struct subject *s, const char *root, struct err *e)
 {
 	int r = clean_up(s, e);
 
-	if (r)
-		return r;
+	return r ? r : subject_forget(s, root, e);
+}
+
+int subject_forget(struct subject *s, const char *root, struct err *e)
+{
+	int r;
+
 	if (s->rec.log)
 		log_remove(s->rec.log);
 	if (s->rec.disk) {

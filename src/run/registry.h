@@ -70,6 +70,8 @@ bool subject_alive(struct subject *s);
 /* Runs, but its keeper was killed. */
 bool subject_orphaned(struct subject *s);
 
-/* Removes everything of an instance that does not run: layers, log, name, directory. Wants the lock.
- * 0 or -errno. */
+/* Removes everything of an instance that does not run: what its wall holds, layers, log, name, directory.
+ * Wants the lock. 0 or -errno. */
 int subject_remove(struct subject *s, const char *root, struct err *e);
+/* The same after the wall's cleanup. */
+int subject_forget(struct subject *s, const char *root, struct err *e);
