@@ -50,6 +50,7 @@ fuzz: deps
 	@tools/run-fuzz --seconds $(S) $(T)
 
 fmt:
+	@tools/sort-commands
 	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
 install: all

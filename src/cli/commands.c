@@ -12,12 +12,11 @@ extern const struct command cmd_completion;
 extern const struct command cmd_create;
 extern const struct command cmd_doctor;
 extern const struct command cmd_exec;
-extern const struct command cmd_info;
-extern const struct command cmd_inspect;
-extern const struct command cmd_keeper;
 extern const struct command cmd_image;
 extern const struct command cmd_images;
 extern const struct command cmd_info;
+extern const struct command cmd_inspect;
+extern const struct command cmd_keeper;
 extern const struct command cmd_kernel;
 extern const struct command cmd_kill;
 extern const struct command cmd_lguest;
@@ -28,12 +27,12 @@ extern const struct command cmd_ps;
 extern const struct command cmd_rename;
 extern const struct command cmd_restart;
 extern const struct command cmd_rm;
+extern const struct command cmd_rmi;
 extern const struct command cmd_run;
 extern const struct command cmd_start;
 extern const struct command cmd_stop;
-extern const struct command cmd_unpause;
-extern const struct command cmd_rmi;
 extern const struct command cmd_tag;
+extern const struct command cmd_unpause;
 extern const struct command cmd_version;
 extern const struct command cmd_wait;
 
@@ -46,12 +45,11 @@ const struct command *const commands[] = {
 	&cmd_create,
 	&cmd_doctor,
 	&cmd_exec,
-	&cmd_info,
-	&cmd_inspect,
-	&cmd_keeper,
 	&cmd_image,
 	&cmd_images,
 	&cmd_info,
+	&cmd_inspect,
+	&cmd_keeper,
 	&cmd_kernel,
 	&cmd_kill,
 	&cmd_lguest,
@@ -62,12 +60,12 @@ const struct command *const commands[] = {
 	&cmd_rename,
 	&cmd_restart,
 	&cmd_rm,
+	&cmd_rmi,
 	&cmd_run,
 	&cmd_start,
 	&cmd_stop,
-	&cmd_unpause,
-	&cmd_rmi,
 	&cmd_tag,
+	&cmd_unpause,
 	&cmd_version,
 	&cmd_wait,
 	NULL,
