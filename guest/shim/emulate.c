@@ -233,6 +233,9 @@ bool emulate_privileged(struct vcpu *v, struct regs *r)
 	switch (b[n]) {
 	case 0xfa: /* cli */
 	case 0xfb: /* sti */
+		make_nop(v, r->rip + n);
+		r->rip += n + 1;
+		return true;
 	case 0xf4: /* hlt */
 		r->rip += n + 1;
 		return true;

@@ -117,7 +117,7 @@ static void adjust_table(struct vcpu *v, uint64_t mfn, int level)
 }
 
 /* The L1 entry of a virtual address in the current tables, NULL when there is no L1. */
-static uint64_t *walk(struct vcpu *v, uint64_t address)
+uint64_t *walk(struct vcpu *v, uint64_t address)
 {
 	uint64_t *t = phys(v->kernel_cr3 & PTE_ADDR);
 

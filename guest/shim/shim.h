@@ -138,10 +138,15 @@ void flush_others(struct vcpu *v, uint64_t mask);
 bool frame_is_guest(uint64_t mfn);
 bool frame_is_mappable(uint64_t mfn);
 void prepare_l4(uint64_t mfn, bool user);
+uint64_t *walk(struct vcpu *v, uint64_t address);
 int64_t hc_mmu_update(struct vcpu *v, const uint64_t *a);
 int64_t hc_update_va_mapping(struct vcpu *v, const uint64_t *a);
 int64_t hc_mmuext_op(struct vcpu *v, const uint64_t *a);
 int64_t hc_update_descriptor(struct vcpu *v, const uint64_t *a);
+
+/* site.c */
+void improve_site(struct vcpu *v, struct regs *r);
+void make_nop(struct vcpu *v, uint64_t rip);
 
 /* event.c */
 int64_t hc_event_channel_op(struct vcpu *v, const uint64_t *a);

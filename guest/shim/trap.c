@@ -106,6 +106,9 @@ void bounce_syscall(struct vcpu *v, struct regs *r)
 /* What is due before guest code runs again, and how it is reached. */
 enum leave finish(struct vcpu *v, struct regs *r)
 {
+	/* Who interrupts us from here on cannot rely on our look, and comes again. */
+	__atomic_store_n(&v->page->leaving, 1, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (unlikely(v->page->flush)) {
 		__atomic_store_n(&v->page->flush, 0, __ATOMIC_SEQ_CST);
 		load_cr3(v);
@@ -177,6 +180,7 @@ static void take_frame(struct vcpu *v, struct regs *r)
 
 enum leave shim_trap(struct vcpu *v, struct regs *r)
 {
+	v->page->leaving = 0;
 	take_frame(v, r);
 	if (likely(r->vector < GATE_FRAMES))
 		v->page->traps[r->vector]++;
@@ -258,6 +262,7 @@ static void do_iret(struct vcpu *v, struct regs *r)
 
 enum leave shim_syscall(struct vcpu *v, struct regs *r)
 {
+	v->page->leaving = 0;
 	r->cs = CS_RING3;
 	r->ss = SS_RING3;
 	if (v->in_user) {
@@ -268,6 +273,8 @@ enum leave shim_syscall(struct vcpu *v, struct regs *r)
 
 	if (number < XEN_HYPERCALLS)
 		v->page->hypercalls[number]++;
+	if (unlikely(shared()->call_cell && r->rcx == r->rip))
+		improve_site(v, r);
 	if (number == XEN_IRET) {
 		do_iret(v, r);
 	} else {

@@ -7,6 +7,7 @@
  * Trust: argv is the user's. Threads: none. #syscalls: none
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +53,7 @@ static int parse_memory(const char *text, uint64_t *bytes, struct err *e)
 static int run(void *settings, int argc, char **argv, struct err *e)
 {
 	struct settings *s = settings;
-	struct buf cmdline = BUF_INIT(4096);
+	struct buf cmdline = BUF_INIT(4096), report = BUF_INIT(16384);
 	struct lguest g = { .kernel = argv[1],
 			    .initrd = s->initrd,
 			    .disks = s->blocks,
@@ -71,7 +72,9 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 	if (cmdline.error)
 		return err_set(e, cmdline.error, "the kernel's command line is too long");
 	g.cmdline = buf_str(&cmdline);
-	r = lguest_run(&g, e);
+	r = lguest_run(&g, &report, e);
+	fputs(buf_str(&report), stderr);
+	buf_fini(&report);
 	buf_fini(&cmdline);
 	return r;
 }

@@ -6,7 +6,7 @@
  *
  * Trust: addresses and lengths are the guest's. The check is written so that it cannot wrap. Memory that was
  * once judged may change under us: callers copy before they judge.
- * Threads: any, after memory_init. #syscalls: mmap munmap madvise memfd_create ftruncate close
+ * Threads: any, after memory_init. #syscalls: mmap munmap pread64 madvise memfd_create ftruncate close
  */
 #include "machine/memory.h"
 
@@ -84,6 +84,37 @@ int memory_init_file(struct memory *m, int fd, uint64_t offset, uint64_t size, s
 {
 	*m = (struct memory){ .fd = -1 };
 	return map_over(m, size, MAP_PRIVATE, fd, offset, e);
+}
+
+static int copy_in(uint8_t *to, int fd, uint64_t offset, uint64_t len)
+{
+	while (len) {
+		ssize_t r = pread(fd, to, len, (off_t)offset);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? -errno : -EIO;
+		to += r;
+		offset += (uint64_t)r;
+		len -= (uint64_t)r;
+	}
+	return 0;
+}
+
+int memory_load(struct memory *m, gpa_t gpa, int fd, uint64_t offset, uint64_t len)
+{
+	uint8_t *to = memory_at(m, gpa, len);
+	uint64_t whole = len & ~(uint64_t)(PAGE - 1);
+
+	if (!to)
+		return -EFAULT;
+	if ((gpa.v | offset) % PAGE || m->fd >= 0)
+		whole = 0;
+	if (whole && mmap(to, whole, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset) == MAP_FAILED)
+		return -errno;
+	return copy_in(to + whole, fd, offset + whole, len - whole);
 }
 
 void memory_fini(struct memory *m)

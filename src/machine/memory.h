@@ -30,6 +30,10 @@ int memory_init(struct memory *m, uint64_t size, bool shared, struct err *e);
 int memory_init_file(struct memory *m, int fd, uint64_t offset, uint64_t size, struct err *e);
 void memory_fini(struct memory *m);
 
+/* Puts `len` bytes of `fd` from `offset` at `gpa`: whole pages as a private mapping where both line up, so that
+ * only what is touched is read; the rest is copied. 0, -EFAULT when it does not fit, else -errno. */
+int memory_load(struct memory *m, gpa_t gpa, int fd, uint64_t offset, uint64_t len);
+
 /* The door: `len` bytes at `gpa`, or NULL when any byte of it is outside. The guest may change what is
  * there at any time: read a value once, judge the copy, use the copy. */
 void *memory_at(const struct memory *m, gpa_t gpa, uint64_t len);

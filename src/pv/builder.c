@@ -11,7 +11,7 @@
  *
  * Trust: the kernel and the initrd are the image's bytes. Segments go through the checked door of guest memory
  * and may not touch each other's tables, since those come after the last one. Threads: the builder's.
- * #syscalls: mmap munmap pread64 fstat
+ * #syscalls: mmap munmap fstat
  */
 #include <errno.h>
 #include <string.h>
@@ -61,27 +61,15 @@ static int map_file(int fd, const char *what, uint64_t max, struct file_view *f,
 	return 0;
 }
 
-static int read_at(struct pv_domain *d, int fd, const char *what, uint64_t offset, uint64_t gpa,
+static int load_at(struct pv_domain *d, int fd, const char *what, uint64_t offset, uint64_t gpa,
 		   uint64_t n, struct err *e)
 {
-	uint8_t *to = memory_at(&d->mem, GPA(gpa), n);
-
-	if (!to || gpa + n > d->ram)
+	if (gpa > d->ram || n > d->ram - gpa)
 		return err_set(e, -ENOMEM, "%s does not fit into %llu MB of memory", what,
 			       (unsigned long long)(d->ram >> 20));
-	while (n) {
-		ssize_t r = pread(fd, to, n, (off_t)offset);
+	int r = memory_load(&d->mem, GPA(gpa), fd, offset, n);
 
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r < 0 ? err_sys(e, -errno, "read %s", what)
-				     : err_set(e, -EIO, "%s ends early", what);
-		to += r;
-		offset += (uint64_t)r;
-		n -= (uint64_t)r;
-	}
-	return 0;
+	return r ? err_sys(e, r, "read %s", what) : 0;
 }
 
 static int check_kernel(const struct elf_image *image, const struct elf_xen *xen, struct err *e)
@@ -104,7 +92,7 @@ static int load_kernel(struct pv_domain *d, const struct elf_image *image, struc
 {
 	for (unsigned i = 0; i < image->segments; i++) {
 		const struct elf_segment *s = &image->segment[i];
-		int r = read_at(d, d->config.kernel, "the kernel", s->offset, s->paddr,
+		int r = load_at(d, d->config.kernel, "the kernel", s->offset, s->paddr,
 				s->file_size, e);
 
 		if (r)
@@ -276,7 +264,7 @@ int pv_build(struct pv_domain *d, uint64_t *cr3, struct err *e)
 	if (!r)
 		r = fill_hypercall_page(d, &xen, e);
 	if (!r && module)
-		r = read_at(d, d->config.initrd, "the initramfs", 0, l.initrd, module, e);
+		r = load_at(d, d->config.initrd, "the initramfs", 0, l.initrd, module, e);
 	if (!r)
 		r = make_tables(d, &xen, &l, &tables, e);
 	if (!r)
@@ -284,7 +272,7 @@ int pv_build(struct pv_domain *d, uint64_t *cr3, struct err *e)
 	if (r)
 		return r;
 	if (!d->config.no_patches)
-		pv_patch_kernel(d, &image, &xen);
+		pv_patch_kernel(d, &xen);
 	d->console_ring = GPA(l.console);
 	d->store_ring = GPA(l.store);
 	d->shared->entry = xen.entry;

@@ -102,10 +102,9 @@ int pv_place_area(struct pv_domain *d, unsigned vcpu, uint64_t cr3, struct err *
 int pv_map(struct pv_domain *d, uint64_t root, uint64_t va, uint64_t entry, uint64_t *next,
 	   uint64_t end);
 
-/* patch.c: hypercall sites that jump instead of using SYSCALL. The number of sites changed. */
-struct elf_image;
+/* patch.c: saves time at boot and in hypercalls. */
 struct elf_xen;
-int pv_patch_kernel(struct pv_domain *d, const struct elf_image *image, const struct elf_xen *xen);
+void pv_patch_kernel(struct pv_domain *d, const struct elf_xen *xen);
 
 /* cpuid.c */
 int pv_cpuid_init(struct pv_domain *d, struct pv_vcpu *v, struct err *e);

@@ -1,80 +1,73 @@
 /*
- * Hypercalls without SYSCALL.
+ * Two changes to the kernel in guest memory that save time.
  *
- * Where SYSCALL is dear, a kernel's hypercall sites can enter the shim by a plain indirect call instead, since
- * both run in ring 3. Linux has one site for all hypercalls and one for iret, each a fixed run of instructions:
+ * Hypercalls: where SYSCALL is dear, hypercall sites can enter the shim by a plain indirect call, since both run in
+ * ring 3. The shim rewrites a site when it first comes by SYSCALL (guest/shim/site.c); we keep the two addresses
+ * that it needs within reach of a 32-bit pointer, in ELF notes that nothing reads any more. Only with one vCPU, as
+ * the entries belong to one.
  *
- *   push %rcx; push %r11; syscall; pop %r11; pop %rcx     8 bytes   ->  call *target
- *   mov $23, %eax; syscall                                7 bytes   ->  jmp *target
- *
- * A call through memory takes seven bytes with a 32-bit address; the two targets are kept in ELF notes that
- * nothing reads any more. Only the copy in guest memory changes. A site that is not found exactly once is left
- * alone and goes on by SYSCALL, and so does everything when there are several vCPUs, as the entry belongs to one.
+ * The p2m: a kernel with memory hotplug prepares its frame list for 512 GB, frame by frame, which takes longer than
+ * the rest of the boot. The limit is an immediate operand in its initial code, known by the rounding that follows;
+ * it becomes 1 GB, or stays when the code looks different. Guests with more memory than that get their own size,
+ * since the code takes the larger of both.
  *
  * Trust: the kernel's bytes are only compared. Threads: the builder's. #syscalls: none
  */
 #include <string.h>
 
+#include "base/util.h"
 #include "pv/domain.h"
 #include "wire/elf.h"
 
-static const uint8_t call_site[] = { 0x51, 0x41, 0x53, 0x0f, 0x05, 0x41, 0x5b, 0x59 };
-static const uint8_t iret_site[] = { 0xb8, XEN_IRET, 0, 0, 0, 0x0f, 0x05 };
+#define INIT_CODE_MAX (1u << 20) /* the entry is at the start of the initial code */
+#define LIMIT_BEFORE  80u	 /* bytes from the operand to the rounding, at most */
+#define FRAMES_512G   0x8000000u
+#define FRAMES_1G     0x40000u
 
-/* The only place of `what` in the kernel's code; NULL for none or several. */
-static uint8_t *only_site(struct pv_domain *d, const struct elf_image *image, const uint8_t *what,
-			  size_t n)
-{
-	uint8_t *found = NULL;
+/* lea 0x1fffff(,%rax,8), %rax; and $~0x1fffff, %rax */
+static const uint8_t rounding[] = { 0x48, 0x8d, 0x04, 0xc5, 0xff, 0xff, 0x1f,
+				    0x00, 0x48, 0x25, 0x00, 0x00, 0xe0, 0xff };
 
-	for (unsigned i = 0; i < image->segments; i++) {
-		const struct elf_segment *s = &image->segment[i];
-		uint8_t *p = memory_at(&d->mem, GPA(s->paddr), s->file_size);
-
-		if (!p || !s->executable)
-			continue;
-		for (uint8_t *end = p + s->file_size; (p = memmem(p, (size_t)(end - p), what, n));
-		     p++) {
-			if (found)
-				return NULL;
-			found = p;
-		}
-	}
-	return found;
-}
-
-/* Puts `target` where the note at `vaddr` was. */
+/* Keeps `target` in the word at `vaddr`. False: it is out of reach. */
 static bool keep_target(struct pv_domain *d, const struct elf_xen *xen, uint64_t vaddr,
 			uint64_t target)
 {
-	return vaddr >= xen->virt_base && vaddr >= 0xffffffff80000000ull &&
+	return vaddr >= 0xffffffff80000000ull && vaddr >= xen->virt_base &&
 	       vaddr - xen->virt_base <= d->ram - 8 &&
 	       memory_write(&d->mem, GPA(vaddr - xen->virt_base), &target, 8) == 0;
 }
 
-static void put_indirect(uint8_t *site, uint8_t modrm, uint64_t pointer, size_t length)
+static void limit_p2m(struct pv_domain *d, const struct elf_xen *xen)
 {
-	uint32_t low = (uint32_t)pointer;
+	uint64_t start = xen->entry & ~(uint64_t)(PAGE - 1);
+	uint8_t *code = start >= xen->virt_base
+				? memory_at(&d->mem, GPA(start - xen->virt_base), INIT_CODE_MAX)
+				: NULL;
 
-	site[0] = 0xff;
-	site[1] =
-		modrm; /* 0x14: call, 0x24: jmp; both with a 32-bit address that is sign-extended */
-	site[2] = 0x25;
-	memcpy(site + 3, &low, 4);
-	memset(site + 7, 0x90, length - 7);
+	if (!code)
+		return;
+	uint8_t *at = memmem(code, INIT_CODE_MAX, rounding, sizeof(rounding));
+
+	for (unsigned back = 4; at && back <= LIMIT_BEFORE && at - back > code; back++) {
+		uint32_t operand, less = FRAMES_1G;
+
+		memcpy(&operand, at - back, sizeof(operand));
+		/* mov $imm32, %r32 */
+		if (operand == FRAMES_512G && (at[-(int)back - 1] & 0xf8) == 0xb8) {
+			memcpy(at - back, &less, sizeof(less));
+			return;
+		}
+	}
 }
 
-int pv_patch_kernel(struct pv_domain *d, const struct elf_image *image, const struct elf_xen *xen)
+void pv_patch_kernel(struct pv_domain *d, const struct elf_xen *xen)
 {
+	limit_p2m(d, xen);
 	if (d->ring0 || d->vcpus != 1 || !xen->spare[0] || !xen->spare[1])
-		return 0;
-	uint8_t *call = only_site(d, image, call_site, sizeof(call_site));
-	uint8_t *iret = only_site(d, image, iret_site, sizeof(iret_site));
-
-	if (!call || !iret || !keep_target(d, xen, xen->spare[0], PV_HV + d->shim.entry_call) ||
-	    !keep_target(d, xen, xen->spare[1], PV_HV + d->shim.entry_iret))
-		return 0;
-	put_indirect(call, 0x14, xen->spare[0], sizeof(call_site));
-	put_indirect(iret, 0x24, xen->spare[1], sizeof(iret_site));
-	return 2;
+		return;
+	if (keep_target(d, xen, xen->spare[0], PV_HV + d->shim.entry_call) &&
+	    keep_target(d, xen, xen->spare[1], PV_HV + d->shim.entry_iret)) {
+		d->shared->call_cell = xen->spare[0];
+		d->shared->iret_cell = xen->spare[1];
+	}
 }

@@ -49,8 +49,11 @@ struct pv_shared {
 	uint64_t l4_kernel, l4_user, l4_linear, l4_m2p; /* entries of the hypervisor's slots */
 	uint64_t entry, start_info;			/* where the kernel begins; its rsi */
 	uint32_t merged, ring0, vcpus, cpuid_n;
+	/* Kernel addresses of two words that hold the addresses of entry_call and entry_iret, 0: hypercall sites
+	 * stay as they are. */
+	uint64_t call_cell, iret_cell;
 	struct pv_cpuid cpuid[PV_CPUID_MAX];
-	uint8_t pad[0x2000 - 88 - PV_CPUID_MAX * sizeof(struct pv_cpuid)];
+	uint8_t pad[0x2000 - 104 - PV_CPUID_MAX * sizeof(struct pv_cpuid)];
 	uint8_t bell[XEN_PORTS]; /* the doorbell of a port plus one; 0: PV_OP_SEND */
 };
 _Static_assert(sizeof(struct pv_shared) == 0x3000, "struct pv_shared");
@@ -76,7 +79,8 @@ struct pv_vcpu_page {
 	uint64_t vcpu_info_gpa;
 	uint32_t timer_port; /* of VIRQ_TIMER on this vCPU, 0: none */
 	uint32_t flush;	     /* set by the VMM: drop translations on the way out */
-	uint32_t in_shim, pad;
+	uint32_t leaving,
+		pad; /* the shim has looked for events, or is about to, and will not again */
 	/* What happened, for statistics. */
 	uint64_t hypercalls[XEN_HYPERCALLS];
 	uint64_t traps[GATE_FRAMES];

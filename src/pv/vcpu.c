@@ -7,7 +7,7 @@
  *
  * Tour stop 12: when events may be delivered from outside. Only if the guest stands in its own code, in ring 3,
  * with no exception half delivered. If it stands in the shim, the shim will look at the pending byte on its way
- * out; as it may just have looked, we come back a moment later.
+ * out; if it has just looked, we come back a moment later.
  *
  * Trust: the page of arguments, vcpu_info and all registers are the guest's. Arguments are copied before use.
  * Threads: this one; pv_vcpu_wake from any. #syscalls: ioctl futex timer_create timer_settime timer_delete
@@ -114,6 +114,29 @@ static void check_timer(struct pv_vcpu *v)
 	pv_event_raise(v->d, __atomic_load_n(&v->page->timer_port, __ATOMIC_RELAXED));
 }
 
+enum place { IN_GUEST, WILL_LOOK, MAY_HAVE_LOOKED };
+
+/* Where an interruption found the vCPU, as far as the shim's look at pending events is concerned. */
+static enum place where_is(struct pv_vcpu *v, uint64_t rip, unsigned dpl,
+			   const struct kvm_vcpu_events *ev)
+{
+	const struct shim_header *h = &v->d->shim;
+	uint64_t offset = (rip - PV_HV) % PV_AREA_SIZE;
+
+	if (rip >> 39 == PV_HV >> 39) {
+		/* A stub leads into the shim, but for those that lead to user code. */
+		if (rip - PV_HV < PV_VCPUS_MAX * (uint64_t)PV_AREA_SIZE && offset < AREA_GDT)
+			return offset < h->stub_debug || offset >= AREA_STUBS_MERGED
+				       ? WILL_LOOK
+				       : MAY_HAVE_LOOKED;
+		return __atomic_load_n(&v->page->leaving, __ATOMIC_RELAXED) ? MAY_HAVE_LOOKED
+									    : WILL_LOOK;
+	}
+	if (ev->exception.injected || ev->exception.pending || ev->interrupt.injected)
+		return WILL_LOOK; /* what is being delivered leads into the shim */
+	return dpl == 3 ? IN_GUEST : MAY_HAVE_LOOKED;
+}
+
 /* After an interruption, with the registers in `run`: enters the shim's upcall vector if something is due. */
 static void deliver(struct pv_vcpu *v)
 {
@@ -128,8 +151,12 @@ static void deliver(struct pv_vcpu *v)
 	v->retry_at = 0;
 	if (!info || (!flush && !__atomic_load_n(&info->upcall_pending, __ATOMIC_SEQ_CST)))
 		return;
-	if (g->rip >> 39 == PV_HV >> 39 || s->cs.dpl != 3 || ev->exception.injected ||
-	    ev->exception.pending || ev->interrupt.injected) {
+	switch (where_is(v, g->rip, s->cs.dpl, ev)) {
+	case IN_GUEST:
+		break;
+	case WILL_LOOK:
+		return;
+	case MAY_HAVE_LOOKED:
 		v->retried++;
 		v->retry_at = now_ns() + RETRY_NS;
 		return;

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
@@ -97,36 +96,44 @@ static int open_disk(const char *arg, unsigned index, struct pv_disk_config *dis
 	return disk->block ? 0 : err_wrap(e, "disk '%s'", path);
 }
 
-static void print_stats(const struct pv_stats *s)
+static void add_counts(struct buf *out, const char *what, const uint64_t *v, size_t n)
 {
-	fprintf(stderr,
-		"set-up %.1f ms; exits %llu, interrupted %llu, events injected %llu, retried %llu, "
-		"idle %.1f ms\n",
-		(double)s->setup_ns / 1e6, (unsigned long long)s->exits,
-		(unsigned long long)s->interrupted, (unsigned long long)s->injected,
-		(unsigned long long)s->retried, (double)s->idle_ns / 1e6);
-	fprintf(stderr,
-		"system calls %llu, table updates %llu, multicalls %llu, upcalls %llu, flushes "
-		"%llu, refused %llu\n",
-		(unsigned long long)s->user_syscalls, (unsigned long long)s->mmu_updates,
-		(unsigned long long)s->multicalls, (unsigned long long)s->upcalls,
-		(unsigned long long)s->flushes, (unsigned long long)s->refused);
-	fprintf(stderr, "hypercalls:");
-	for (unsigned i = 0; i < ARRAY_SIZE(s->hypercalls); i++)
-		if (s->hypercalls[i])
-			fprintf(stderr, " %u:%llu", i, (unsigned long long)s->hypercalls[i]);
-	fprintf(stderr, "\ntraps:");
-	for (unsigned i = 0; i < ARRAY_SIZE(s->traps); i++)
-		if (s->traps[i])
-			fprintf(stderr, " %u:%llu", i, (unsigned long long)s->traps[i]);
-	fprintf(stderr, "\nservices:");
-	for (unsigned i = 0; i < ARRAY_SIZE(s->ops); i++)
-		if (s->ops[i])
-			fprintf(stderr, " %u:%llu", i, (unsigned long long)s->ops[i]);
-	fprintf(stderr, "\n");
+	buf_adds(out, what);
+	for (size_t i = 0; i < n; i++)
+		if (v[i])
+			buf_addf(out, " %zu:%llu", i, (unsigned long long)v[i]);
+	buf_addc(out, '\n');
 }
 
-static int run(const struct lguest *g, const struct pv_config *c, struct session *n, struct err *e)
+static void add_stats(struct buf *out, const struct pv_stats *s)
+{
+	const struct {
+		const char *name;
+		uint64_t v;
+	} line[] = {
+		{ "exits", s->exits },
+		{ "interrupted", s->interrupted },
+		{ "injected", s->injected },
+		{ "retried", s->retried },
+		{ "syscalls", s->user_syscalls },
+		{ "table-updates", s->mmu_updates },
+		{ "multicalls", s->multicalls },
+		{ "upcalls", s->upcalls },
+		{ "flushes", s->flushes },
+		{ "refused", s->refused },
+	};
+
+	buf_addf(out, "set-up-ms %.1f\nidle-ms %.1f\n", (double)s->setup_ns / 1e6,
+		 (double)s->idle_ns / 1e6);
+	for (size_t i = 0; i < ARRAY_SIZE(line); i++)
+		buf_addf(out, "%s %llu\n", line[i].name, (unsigned long long)line[i].v);
+	add_counts(out, "hypercalls", s->hypercalls, ARRAY_SIZE(s->hypercalls));
+	add_counts(out, "traps", s->traps, ARRAY_SIZE(s->traps));
+	add_counts(out, "services", s->ops, ARRAY_SIZE(s->ops));
+}
+
+static int run(const struct lguest *g, const struct pv_config *c, struct session *n,
+	       struct buf *report, struct err *e)
 {
 	struct pv_result result;
 
@@ -142,14 +149,14 @@ static int run(const struct lguest *g, const struct pv_config *c, struct session
 	if (r)
 		return r;
 	if (g->stats)
-		print_stats(&result.stats);
+		add_stats(report, &result.stats);
 	if (result.end == PV_END_POWEROFF || result.end == PV_END_REBOOT)
 		return 0;
-	fprintf(stderr, "%s\n", result.reason);
+	buf_addf(report, "%s\n", result.reason);
 	return 1;
 }
 
-int lguest_run(const struct lguest *g, struct err *e)
+int lguest_run(const struct lguest *g, struct buf *report, struct err *e)
 {
 	struct session n = { .signals.fd = -1 };
 	cleanup_fd int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -184,7 +191,7 @@ int lguest_run(const struct lguest *g, struct err *e)
 	for (; !r && c.disks < g->disks.n; c.disks++)
 		r = open_disk(g->disks.v[c.disks], c.disks, &c.disk[c.disks], e);
 	if (!r)
-		r = run(g, &c, &n, e);
+		r = run(g, &c, &n, report, e);
 	session_fini(&n);
 	for (unsigned i = 0; i < PV_DISKS_MAX; i++)
 		block_free(c.disk[i].block);

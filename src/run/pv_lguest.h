@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -17,5 +18,6 @@ struct lguest {
 };
 
 /* Runs it until it ends; its console is stdin and stdout, `^]` stops it. 0: power-off or reboot; 1: it crashed
- * or was stopped, with the reason on stderr; -errno with `e` set when it could not be run. */
-int lguest_run(const struct lguest *g, struct err *e);
+ * or was stopped; -errno with `e` set when it could not be run. `report` gets lines for stderr: why it was
+ * stopped, and the counters if wanted. */
+int lguest_run(const struct lguest *g, struct buf *report, struct err *e);
