@@ -23,67 +23,24 @@
 
 enum { INSNS_PER_RULE = 10, INSNS_AROUND = 8, INSNS_MAX = 65536 };
 
+/* Read, write and make a character device; minor -1: any. */
+#define CHARACTER(number, least)                                                               \
+	{                                                                                      \
+		.allow = true, .type = 'c', .major = (number), .minor = (least), .read = true, \
+		.write = true, .mknod = true                                                   \
+	}
+
 const struct oci_device_rule cgroup_default_devices[] = {
 	{ .allow = true, .type = 'c', .major = -1, .minor = -1, .mknod = true },
 	{ .allow = true, .type = 'b', .major = -1, .minor = -1, .mknod = true },
-	/* null, zero, full, random, urandom */
-	{ .allow = true,
-	  .type = 'c',
-	  .major = 1,
-	  .minor = 3,
-	  .read = true,
-	  .write = true,
-	  .mknod = true },
-	{ .allow = true,
-	  .type = 'c',
-	  .major = 1,
-	  .minor = 5,
-	  .read = true,
-	  .write = true,
-	  .mknod = true },
-	{ .allow = true,
-	  .type = 'c',
-	  .major = 1,
-	  .minor = 7,
-	  .read = true,
-	  .write = true,
-	  .mknod = true },
-	{ .allow = true,
-	  .type = 'c',
-	  .major = 1,
-	  .minor = 8,
-	  .read = true,
-	  .write = true,
-	  .mknod = true },
-	{ .allow = true,
-	  .type = 'c',
-	  .major = 1,
-	  .minor = 9,
-	  .read = true,
-	  .write = true,
-	  .mknod = true },
-	/* tty, ptmx, pts/N */
-	{ .allow = true,
-	  .type = 'c',
-	  .major = 5,
-	  .minor = 0,
-	  .read = true,
-	  .write = true,
-	  .mknod = true },
-	{ .allow = true,
-	  .type = 'c',
-	  .major = 5,
-	  .minor = 2,
-	  .read = true,
-	  .write = true,
-	  .mknod = true },
-	{ .allow = true,
-	  .type = 'c',
-	  .major = 136,
-	  .minor = -1,
-	  .read = true,
-	  .write = true,
-	  .mknod = true },
+	CHARACTER(1, 3), /* null, zero, full, random, urandom */
+	CHARACTER(1, 5),
+	CHARACTER(1, 7),
+	CHARACTER(1, 8),
+	CHARACTER(1, 9),
+	CHARACTER(5, 0), /* tty, ptmx, pts/N */
+	CHARACTER(5, 2),
+	CHARACTER(136, -1),
 };
 const size_t cgroup_default_devices_n = ARRAY_SIZE(cgroup_default_devices);
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/util.h"
 
 /* What each type carries. `max` 0 means exactly `min`. */
@@ -46,28 +47,12 @@ static const struct {
 	[AGENT_LOG] = { 0, 1024, false, false },
 };
 
-static uint16_t get16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le16toh(v);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
 int agent_frame_parse(const uint8_t *p, size_t n, struct agent_frame *out, struct err *e)
 {
 	if (n < AGENT_HEADER)
 		return 0;
-	uint32_t length = get32(p);
-	uint16_t type = get16(p + 4), flags = get16(p + 6);
+	uint32_t length = le32_at(p);
+	uint16_t type = le16_at(p + 4), flags = le16_at(p + 6);
 
 	if (type == 0 || type >= AGENT_TYPES)
 		return err_set(e, -EBADMSG, "agent protocol: no frame type %u", type);
@@ -85,7 +70,7 @@ int agent_frame_parse(const uint8_t *p, size_t n, struct agent_frame *out, struc
 	*out = (struct agent_frame){
 		.type = (enum agent_type)type,
 		.flags = flags,
-		.stream = get32(p + 8),
+		.stream = le32_at(p + 8),
 		.payload = p + AGENT_HEADER,
 		.length = length,
 	};
@@ -94,24 +79,24 @@ int agent_frame_parse(const uint8_t *p, size_t n, struct agent_frame *out, struc
 
 uint32_t agent_u32(const struct agent_frame *f, unsigned index)
 {
-	return get32(f->payload + 4 * (size_t)index);
+	return le32_at(f->payload + 4 * (size_t)index);
 }
 
 uint16_t agent_u16(const struct agent_frame *f, unsigned index)
 {
-	return get16(f->payload + 2 * (size_t)index);
+	return le16_at(f->payload + 2 * (size_t)index);
 }
 
 uint64_t agent_u64(const struct agent_frame *f)
 {
-	return get32(f->payload) | (uint64_t)get32(f->payload + 4) << 32;
+	return le32_at(f->payload) | (uint64_t)le32_at(f->payload + 4) << 32;
 }
 
 void agent_error(const struct agent_frame *f, struct err *e)
 {
 	char text[1024];
 	size_t n = MIN((size_t)f->length - 4, sizeof(text) - 1);
-	int32_t code = (int32_t)get32(f->payload);
+	int32_t code = (int32_t)le32_at(f->payload);
 
 	memcpy(text, f->payload + 4, n);
 	text[n] = '\0';
@@ -120,15 +105,15 @@ void agent_error(const struct agent_frame *f, struct err *e)
 
 int agent_hello_check(const struct agent_frame *f, struct err *e)
 {
-	if (f->type != AGENT_HELLO || get32(f->payload) != AGENT_MAGIC)
+	if (f->type != AGENT_HELLO || le32_at(f->payload) != AGENT_MAGIC)
 		return err_set(e, -EPROTO,
 			       "agent protocol: the guest does not greet as warren-agent");
-	if (get32(f->payload + 4) != AGENT_VERSION)
+	if (le32_at(f->payload + 4) != AGENT_VERSION)
 		return err_set(
 			e, -EPROTO,
 			"agent protocol: the guest's agent speaks version %u, not %u. Fix: restart "
 			"the guest",
-			get32(f->payload + 4), AGENT_VERSION);
+			le32_at(f->payload + 4), AGENT_VERSION);
 	return 0;
 }
 

@@ -6,9 +6,10 @@
  */
 #include "wire/bzimage.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
+
+#include "base/bytes.h"
 
 /* Offsets of the setup header's fields in the file. */
 enum {
@@ -25,31 +26,15 @@ enum {
 	HEADER_END = 0x268,
 };
 
-static uint16_t get16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le16toh(v);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
 bool bzimage_detect(const uint8_t *p, size_t n)
 {
-	return n >= HEADER_END && get16(p + BOOT_FLAG) == 0xaa55 &&
+	return n >= HEADER_END && le16_at(p + BOOT_FLAG) == 0xaa55 &&
 	       memcmp(p + MAGIC, "HdrS", 4) == 0;
 }
 
 static void version_copy(const uint8_t *p, size_t n, struct bzimage *out)
 {
-	size_t at = (size_t)get16(p + KERNEL_VERSION) + 0x200, k = 0;
+	size_t at = (size_t)le16_at(p + KERNEL_VERSION) + 0x200, k = 0;
 
 	if (at > 0x200) {
 		for (; at < n && p[at] >= ' ' && p[at] < 0x7f && k < sizeof(out->version) - 1; at++)
@@ -64,17 +49,17 @@ int bzimage_parse(const uint8_t *p, size_t n, uint64_t file_size, struct bzimage
 	*out = (struct bzimage){ 0 };
 	if (!bzimage_detect(p, n))
 		return err_set(e, -EBADMSG, "not a bzImage");
-	out->protocol = get16(p + PROTOCOL);
+	out->protocol = le16_at(p + PROTOCOL);
 	/* 2.08 brought the payload's place, 2.10 init_size. */
 	if (out->protocol < 0x020a || !(p[LOADFLAGS] & 1))
 		return err_set(e, -ENOTSUP, "bzImage: boot protocol %u.%02u is older than 2.10",
 			       out->protocol >> 8, out->protocol & 0xff);
-	out->is_64bit = out->protocol >= 0x020c && (get16(p + XLOADFLAGS) & 1);
+	out->is_64bit = out->protocol >= 0x020c && (le16_at(p + XLOADFLAGS) & 1);
 	version_copy(p, n, out);
 
 	uint64_t sects = p[SETUP_SECTS] ? p[SETUP_SECTS] : 4;
-	uint64_t start = (sects + 1) * 512 + get32(p + PAYLOAD_OFFSET);
-	uint64_t size = get32(p + PAYLOAD_LENGTH);
+	uint64_t start = (sects + 1) * 512 + le32_at(p + PAYLOAD_OFFSET);
+	uint64_t size = le32_at(p + PAYLOAD_LENGTH);
 
 	if (size < 16 || start > file_size || size > file_size - start)
 		return err_set(e, -EBADMSG,
@@ -84,6 +69,6 @@ int bzimage_parse(const uint8_t *p, size_t n, uint64_t file_size, struct bzimage
 			       (unsigned long long)file_size);
 	out->payload_offset = start;
 	out->payload_size = size;
-	out->unpacked_max = get32(p + INIT_SIZE);
+	out->unpacked_max = le32_at(p + INIT_SIZE);
 	return 0;
 }
