@@ -11,6 +11,7 @@ extern const struct command cmd_complete;
 extern const struct command cmd_completion;
 extern const struct command cmd_create;
 extern const struct command cmd_doctor;
+extern const struct command cmd_events;
 extern const struct command cmd_exec;
 extern const struct command cmd_image;
 extern const struct command cmd_images;
@@ -23,6 +24,7 @@ extern const struct command cmd_lguest;
 extern const struct command cmd_logs;
 extern const struct command cmd_manual;
 extern const struct command cmd_pause;
+extern const struct command cmd_port;
 extern const struct command cmd_ps;
 extern const struct command cmd_rename;
 extern const struct command cmd_restart;
@@ -30,8 +32,10 @@ extern const struct command cmd_rm;
 extern const struct command cmd_rmi;
 extern const struct command cmd_run;
 extern const struct command cmd_start;
+extern const struct command cmd_stats;
 extern const struct command cmd_stop;
 extern const struct command cmd_tag;
+extern const struct command cmd_top;
 extern const struct command cmd_unpause;
 extern const struct command cmd_version;
 extern const struct command cmd_wait;
@@ -44,6 +48,7 @@ const struct command *const commands[] = {
 	&cmd_completion,
 	&cmd_create,
 	&cmd_doctor,
+	&cmd_events,
 	&cmd_exec,
 	&cmd_image,
 	&cmd_images,
@@ -56,6 +61,7 @@ const struct command *const commands[] = {
 	&cmd_logs,
 	&cmd_manual,
 	&cmd_pause,
+	&cmd_port,
 	&cmd_ps,
 	&cmd_rename,
 	&cmd_restart,
@@ -63,8 +69,10 @@ const struct command *const commands[] = {
 	&cmd_rmi,
 	&cmd_run,
 	&cmd_start,
+	&cmd_stats,
 	&cmd_stop,
 	&cmd_tag,
+	&cmd_top,
 	&cmd_unpause,
 	&cmd_version,
 	&cmd_wait,

@@ -53,7 +53,7 @@ int registry_new_id(char id[static 65], struct err *e)
 int registry_name_check(const char *name, struct err *e)
 {
 	size_t n = strlen(name);
-	bool ok = n >= 2 && n <= 128 && isalnum((unsigned char)name[0]);
+	bool ok = n >= 1 && n <= 128 && isalnum((unsigned char)name[0]);
 
 	for (size_t i = 1; ok && i < n; i++)
 		ok = isalnum((unsigned char)name[i]) || strchr("_.-", name[i]);

@@ -29,7 +29,7 @@ int registry_root(char **root, struct err *e);
 /* 64 random hex digits. 0 or -errno. */
 int registry_new_id(char id[static 65], struct err *e);
 
-/* Names are [a-zA-Z0-9][a-zA-Z0-9_.-]+, docker's rule. 0 or -EINVAL. */
+/* Names are [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 128 letters. 0 or -EINVAL. */
 int registry_name_check(const char *name, struct err *e);
 /* Claims a name; a claim whose instance is gone gives way. -EEXIST names the instance that has it. */
 int registry_name_claim(const char *root, const char *name, const char *id, struct err *e);
