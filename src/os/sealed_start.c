@@ -1,0 +1,210 @@
+/*
+ * The program's entry point: nobody can write to the file that we run from (CVE-2019-5736).
+ *
+ * A process inside a container can reach its runtime's program file by /proc/<pid>/exe, and root there can write to it
+ * once nobody runs it any more: the next start of the runtime is the attacker's. It gets hold of the file when it
+ * shares a pid namespace with a runtime process, or by making us execute "/proc/self/exe", as a command, as a
+ * script's interpreter or as an ELF interpreter. No check of the command can exclude that, since its content
+ * may change between the check and the exec. So the file itself must be out of reach: we run from a read-only,
+ * detached clone of the mount that the program lies on. Opening it for writing gives EROFS; the clone belongs to
+ * no mount namespace, so nobody can change its flags. Where such a clone cannot be had (an ordinary user who owns the
+ * program), we run from a sealed copy in memory. A program that is read-only already, or that belongs to
+ * somebody who is not us, runs as it is.
+ *
+ * This happens before libc is initialized, since that costs ten times as much as the exec itself where cpuid traps
+ * to a hypervisor: about 0.1 ms in all. Hence: no libc, no stack protector, nothing that needs relocation. The
+ * path that was executed goes on in WARREN_SELF, because /proc/self/exe no longer tells it (os/paths.c).
+ *
+ * Trust: nothing is read but our own file. Threads: none yet. #syscalls: geteuid statfs stat open fcntl open_tree
+ * mount_setattr execveat memfd_create sendfile readlink mmap
+ * prctl close write exit
+ */
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <linux/mount.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+
+enum { ST_READ_ONLY = 1, PATH_SIZE = 4096, COPY_MAX = 64 << 20 };
+
+static const char self[] = "/proc/self/exe";
+
+static inline long call(long nr, long a, long b, long c, long d, long e)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = 0;
+	long r;
+
+	__asm__ volatile("syscall"
+			 : "=a"(r)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return r;
+}
+
+static long addr(const void *p)
+{
+	return (long)(uintptr_t)p;
+}
+
+/* Whether writing is out of the question already. */
+static bool is_sealed(void)
+{
+	struct statfs fs;
+
+	if (call(SYS_statfs, addr(self), addr(&fs), 0, 0, 0) == 0 && (fs.f_flags & ST_READ_ONLY))
+		return true;
+	long fd = call(SYS_open, addr(self), O_RDONLY | O_CLOEXEC, 0, 0, 0);
+
+	if (fd < 0)
+		return false;
+	long seals = call(SYS_fcntl, fd, F_GET_SEALS, 0, 0, 0);
+
+	call(SYS_close, fd, 0, 0, 0, 0);
+	return seals >= 0 && (seals & F_SEAL_WRITE);
+}
+
+/* An ordinary user can only hand on the right to write that is his: as the file's owner. */
+static bool is_ours(void)
+{
+	struct stat st;
+	long uid = call(SYS_geteuid, 0, 0, 0, 0, 0);
+
+	return uid == 0 || call(SYS_stat, addr(self), addr(&st), 0, 0, 0) < 0 || st.st_uid == uid;
+}
+
+/* A read-only clone of the file's mount, or -errno. */
+static long clone_mount(void)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+	long fd = call(SYS_open_tree, AT_FDCWD, addr(self), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, 0,
+		       0);
+
+	if (fd < 0)
+		return fd;
+	long r = call(SYS_mount_setattr, fd, addr(""), AT_EMPTY_PATH, addr(&attr), sizeof(attr));
+
+	if (r == 0)
+		return fd;
+	call(SYS_close, fd, 0, 0, 0, 0);
+	return r;
+}
+
+/* A sealed copy, or -errno. */
+static long copy_to_memory(void)
+{
+	long in = call(SYS_open, addr(self), O_RDONLY | O_CLOEXEC, 0, 0, 0), n;
+
+	if (in < 0)
+		return in;
+	long out = call(SYS_memfd_create, addr("warren"),
+			MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC, 0, 0, 0);
+
+	if (out < 0) /* before Linux 6.3 */
+		out = call(SYS_memfd_create, addr("warren"), MFD_CLOEXEC | MFD_ALLOW_SEALING, 0, 0,
+			   0);
+	if (out < 0)
+		return out;
+	do
+		n = call(SYS_sendfile, out, in, 0, COPY_MAX, 0);
+	while (n > 0);
+	if (n < 0)
+		return n;
+	n = call(SYS_fcntl, out, F_ADD_SEALS,
+		 F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL, 0, 0);
+	call(SYS_close, in, 0, 0, 0, 0);
+	return n < 0 ? n : out;
+}
+
+/* The environment with WARREN_SELF= in front; as it is when there is no memory for that. */
+static char **with_path(char **env)
+{
+	static const char name[] = "WARREN_SELF=";
+	size_t n = 0;
+
+	while (env[n])
+		n++;
+	size_t size = (n + 2) * sizeof(char *) + sizeof(name) + PATH_SIZE;
+	long p = call(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1);
+
+	if (p < 0 && p > -4096)
+		return env;
+	char **out = (char **)(uintptr_t)p, *text = (char *)(out + n + 2);
+
+	for (size_t i = 0; i < sizeof(name) - 1; i++)
+		text[i] = name[i];
+	if (call(SYS_readlink, addr(self), addr(text + sizeof(name) - 1), PATH_SIZE, 0, 0) <= 0)
+		return env;
+	out[0] = text;
+	for (size_t i = 0; i <= n; i++)
+		out[i + 1] = env[i];
+	return out;
+}
+
+/* After an exec of a descriptor the kernel calls us by its number; ps should not. */
+static void restore_name(const char *name)
+{
+	const char *base = name;
+
+	for (const char *p = name; p && *p; p++)
+		if (*p == '/')
+			base = p + 1;
+	if (base)
+		call(SYS_prctl, PR_SET_NAME, addr(base), 0, 0, 0);
+}
+
+/* Called by the entry point below with the stack as the kernel made it. Returns when we may run from where we are. */
+__attribute__((used)) void sealed_main(long *stack);
+
+void sealed_main(long *stack)
+{
+	static const char trouble[] =
+		"warren: cannot run from a file that is safe from containers: "
+		"neither a read-only mount nor memory for a copy\n";
+	char **argv = (char **)(stack + 1), **env = argv + stack[0] + 1;
+
+	if (!is_ours())
+		return;
+	if (is_sealed()) {
+		restore_name(argv[0]);
+		return;
+	}
+	env = with_path(env);
+	long fd = clone_mount();
+
+	if (fd >= 0)
+		call(SYS_execveat, fd, addr(""), addr(argv), addr(env), AT_EMPTY_PATH);
+	fd = copy_to_memory();
+	if (fd >= 0)
+		call(SYS_execveat, fd, addr(""), addr(argv), addr(env), AT_EMPTY_PATH);
+	call(SYS_write, 2, addr(trouble), sizeof(trouble) - 1, 0, 0);
+	call(SYS_exit, 125, 0, 0, 0, 0);
+}
+
+/* The kernel, or the dynamic loader, enters here; %rdx is for _start. */
+__asm__(".pushsection .text\n"
+	".globl sealed_start\n"
+	".type sealed_start, @function\n"
+	"sealed_start:\n"
+	"	xor %ebp, %ebp\n"
+	"	mov %rsp, %rdi\n"
+	"	push %rdx\n"
+	"	sub $8, %rsp\n"
+	"	call sealed_main\n"
+	"	add $8, %rsp\n"
+	"	pop %rdx\n"
+	"	jmp _start\n"
+	".size sealed_start, . - sealed_start\n"
+	".popsection\n");
