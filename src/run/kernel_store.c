@@ -19,6 +19,7 @@
 #include "base/util.h"
 #include "os/file.h"
 #include "os/paths.h"
+#include "os/tree.h"
 #include "run/kernel.h"
 #include "run/kernel_int.h"
 #include "wire/cpio.h"
@@ -37,22 +38,6 @@ int kernel_name_check(const char *name, struct err *e)
 	return 0;
 }
 
-static int make_directories(char *path)
-{
-	for (char *s = path + 1;; s++) {
-		if (*s != '/' && *s != '\0')
-			continue;
-		char c = *s;
-
-		*s = '\0';
-		int r = mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
-
-		*s = c;
-		if (r < 0 || !c)
-			return r;
-	}
-}
-
 int kernel_store_path(char *out, size_t size, bool make, struct err *e)
 {
 	char data[PATH_MAX];
@@ -62,40 +47,13 @@ int kernel_store_path(char *out, size_t size, bool make, struct err *e)
 		return r;
 	if ((size_t)snprintf(out, size, "%s/kernels", data) >= size)
 		return err_sys(e, -ENAMETOOLONG, "kernel store");
-	r = make ? make_directories(out) : 0;
+	r = make ? tree_make(out) : 0;
 	return r < 0 ? err_sys(e, r, "create '%s'", out) : 0;
-}
-
-static void remove_below(int fd, int depth)
-{
-	cleanup_closedir DIR *d = fdopendir(fd);
-
-	if (!d) {
-		close(fd);
-		return;
-	}
-	for (struct dirent *de; (de = readdir(d));) {
-		if (streq(de->d_name, ".") || streq(de->d_name, ".."))
-			continue;
-		if (unlinkat(dirfd(d), de->d_name, 0) == 0 || depth > 4)
-			continue;
-		int sub = openat(dirfd(d), de->d_name,
-				 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-		if (sub >= 0)
-			remove_below(sub, depth + 1);
-		unlinkat(dirfd(d), de->d_name, AT_REMOVEDIR);
-	}
 }
 
 void kernel_tree_remove(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	remove_below(fd, 0);
-	rmdir(path);
+	tree_remove(AT_FDCWD, path); /* what cannot be removed now is removed with its successor */
 }
 
 static int by_name(const void *a, const void *b)

@@ -343,5 +343,11 @@ int oci_seccomp_parse(const char *json, size_t n, const char *name, struct oci_s
 
 void oci_spec_free(struct oci_spec *s);
 
+/* Adds a process object, as oci_process_parse() reads it. 0 or the buffer's error. */
+struct buf;
+int oci_process_print(const struct oci_process *p, struct buf *out);
+/* A resources object with the limits that a running guest can change: memory, cpu, pids, unified. */
+int oci_resources_print(const struct oci_resources *r, struct buf *out);
+
 /* The value of an annotation, or NULL. */
 const char *oci_annotation(const struct oci_spec *s, const char *key);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 
 enum { OCI_STATS_CPUS_MAX = 1024, OCI_STATS_HUGE_MAX = 8 };
 
@@ -74,6 +75,9 @@ struct oci_stats {
 };
 
 void oci_stats_fini(struct oci_stats *st);
+
+/* Reads what oci_stats_print() writes. 0, or -errno with `e` set and nothing to free. */
+int oci_stats_parse(const char *text, size_t n, struct oci_stats *st, struct err *e);
 
 /* {"type":"stats","id":...,"data":{...}} without a newline. 0 or the buffer's -errno. */
 int oci_stats_print(const struct oci_stats *st, const char *id, struct buf *out);

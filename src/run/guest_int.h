@@ -1,0 +1,208 @@
+/* Shared by the files behind the pv and vm walls: what is the same whatever machine runs the kernel.
+ *
+ * Processes: the monitor (the instance's process, whose end is the command's end) speaks with the agent
+ * and with other programs of Warren; the VMM is its child, jailed, and only runs the machine.
+ *
+ *	warren exec … ---- guest.sock ----\
+ *	keeper, terminal ---- stdio ---- monitor ==== agent's frames ==== VMM -- hvc1 -- warren-agent
+ *	                                        \==== machine control ==/ \----- hvc0 -- kernel's console
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "os/loop.h"
+#include "run/kernel.h"
+#include "wire/agent.h"
+#include "wire/oci.h"
+
+#define GUEST_SOCKET   "guest.sock"
+#define GUEST_BOOT_LOG "boot.log"
+#define GUEST_END      "guest.end" /* why the guest stopped, when not by itself */
+#define GUEST_DISKS    4
+/* One packet on guest.sock. */
+#define GUEST_PACKET_MAX (192u << 10)
+
+/* Everything that the VMM process gets; all descriptors are open already. */
+struct guest_machine {
+	int kvm;
+	struct kernel kernel;
+	char cmdline[2048];
+	uint64_t memory; /* bytes */
+	unsigned vcpus;
+	bool isolated;
+	int root;    /* EROFS image */
+	int console; /* socket: the kernel's console */
+	int agent;   /* socket: the agent's channel */
+	int control; /* SOCK_SEQPACKET: struct guest_order in, struct guest_report out */
+};
+
+/* Monitor to VMM. */
+enum guest_order_kind {
+	GUEST_ORDER_PAUSE,
+	GUEST_ORDER_RESUME,
+	GUEST_ORDER_STATS,
+	GUEST_ORDER_STOP
+};
+
+struct guest_order {
+	uint32_t kind;
+};
+
+/* VMM to monitor. */
+enum guest_report_kind { GUEST_REPORT_STATS, GUEST_REPORT_FAILED, GUEST_REPORT_ENDED };
+
+struct guest_report {
+	uint32_t kind;
+	uint32_t crashed;  /* ENDED: by a fault, not by its own wish */
+	struct err err;	   /* FAILED, or why it ended */
+	uint32_t text_len; /* STATS: lines "name value" */
+	char text[16384];
+};
+
+/* Runs the machine in the VMM process until its end; never returns. */
+typedef void guest_vmm_fn(struct guest_machine *m);
+
+void guest_machine_fini(struct guest_machine *m);
+
+/* What a program asks of a monitor: this header, then `payload`. Descriptors by SCM_RIGHTS. */
+enum guest_ask {
+	GUEST_ASK_AGENT =
+		1, /* payload: one agent frame, or all frames of one request; answers are frames */
+	GUEST_ASK_START, /* answers OK or ERROR */
+	GUEST_ASK_KILL,	 /* arg: signal, flags: AGENT_SIGNAL_ALL; OK or ERROR */
+	GUEST_ASK_PAUSE,
+	GUEST_ASK_RESUME,
+	GUEST_ASK_PAUSED,  /* OK with 0 or 1 */
+	GUEST_ASK_MACHINE, /* REPLY: hypervisor statistics */
+	GUEST_ASK_CONSOLE, /* two descriptors: input and output, until hang-up */
+	GUEST_ASK_FORWARD, /* payload: a SIGNAL or RESIZE frame for the stream of this connection */
+};
+
+struct guest_request {
+	uint32_t ask;
+	uint32_t arg, flags;
+};
+
+/* ---- guest_stream.c: our end of a stream ---- */
+
+struct monitor;
+
+struct guest_client {
+	struct list link;
+	struct monitor *m;
+	struct loop_fd sock;
+	uint32_t stream; /* the stream that this connection opened, 0: none */
+};
+
+struct guest_stream {
+	struct list link;
+	struct monitor *m;
+	uint32_t id;
+	struct guest_client *client; /* NULL: the main process, or nobody cares any more */
+	bool is_main, has_fds, ended;
+	int status;	/* when `ended` */
+	int fds[3];	/* to read, to write, to write; owned */
+	bool always[3]; /* not to be polled: regular files, /dev/null */
+	struct loop_fd watch[3];
+	struct agent_flow flow[3];
+	struct buf out[3]; /* 1 and 2: not yet written */
+	bool closing[3];
+	struct loop_timer again; /* for `always` */
+	int terminal;		 /* a descriptor whose size is the terminal's, or -1; not owned */
+};
+
+/* Takes over `fds` (-1: none). NULL without memory. */
+struct guest_stream *guest_stream_new(struct monitor *m, uint32_t id, const int fds[3]);
+void guest_stream_free(struct guest_stream *s);
+/* Begins to carry input. */
+void guest_stream_start(struct guest_stream *s);
+/* DATA, WINDOW or CLOSE from the agent. -EBADMSG when it breaks the rules. */
+int guest_stream_frame(struct guest_stream *s, const struct agent_frame *f);
+/* EXIT came: reported when all output is written. */
+void guest_stream_end(struct guest_stream *s, int status);
+void guest_stream_resize(struct guest_stream *s);
+
+/* ---- guest_monitor.c ---- */
+
+enum monitor_phase {
+	MONITOR_BOOTING,
+	MONITOR_CREATING,
+	MONITOR_CREATED,
+	MONITOR_RUNNING,
+	MONITOR_ENDED
+};
+
+struct monitor {
+	struct loop loop;
+	enum monitor_phase phase;
+	int dir;    /* the instance's */
+	int report; /* pipe to the creator: a struct err; -1 when told */
+	pid_t vmm;
+	bool vmm_gone;
+	struct loop_fd signals, vmm_control, agent, console, listener;
+	struct buf rx, tx;
+	bool greeted;
+	struct list streams, clients;
+	uint32_t next_stream;
+	struct guest_stream *main;
+	struct guest_client *starter, *asker; /* wait for START's and for STATS' answers */
+	int console_in, console_out;	      /* an attached console; -1: none */
+	struct loop_fd console_input;
+	int boot_log;
+	uint64_t boot_log_size;
+	struct loop_timer boot_timer;
+	bool paused, files; /* files: sent before CREATE */
+	struct guest_monitor_args *args;
+	struct err end; /* why the guest stopped, if it was not the command's end */
+	int status;	/* the command's, as waitpid gives it */
+};
+
+/* True while the agent takes our frames slowly. */
+bool monitor_full(const struct monitor *m);
+/* After adding to `tx`. */
+void monitor_kick(struct monitor *m);
+/* A stream is finished: its status goes to who asked. */
+void monitor_stream_done(struct guest_stream *s);
+
+/* guest_clients.c */
+int guest_clients_listen(struct monitor *m, struct err *e);
+void guest_clients_fini(struct monitor *m);
+/* A frame that answers what a client asked. */
+void guest_client_frame(struct guest_client *c, const struct agent_frame *f);
+void guest_client_error(struct guest_client *c, int code, const char *text);
+void guest_client_ok(struct guest_client *c, uint32_t value);
+
+struct guest_monitor_args {
+	const struct oci_spec *spec;
+	struct buf config; /* config.json as it is sent to the guest */
+	uint32_t create_flags;
+	int dir;
+	int stdio[3]; /* given over */
+	int terminal; /* the slave side, or -1; then stdio[0] and [1] are it too */
+	struct guest_machine *machine;
+	guest_vmm_fn *vmm;
+	int report;
+};
+
+/* The monitor's process: never returns. */
+void guest_monitor_run(struct guest_monitor_args *a) __attribute__((noreturn));
+
+/* ---- guest_client.c: in other processes ---- */
+
+/* Connects to the monitor of the instance whose directory is `dir`. A socket, or -errno (-ESRCH: no
+ * monitor there). */
+int guest_connect(int dir, struct err *e);
+/* Sends a request with up to three descriptors. 0 or -errno. */
+int guest_send(int sock, const struct guest_request *rq, const void *payload, size_t n,
+	       const int *fds, unsigned fds_n, struct err *e);
+/* One answer. `text` (may be NULL) gathers REPLY. The frame's type, or -errno with ERROR's text in `e`. */
+int guest_answer(int sock, uint32_t *value, struct buf *text, struct err *e);
+/* Connects, asks, waits for the answer, closes. The value of OK (0 for REPLY), or -errno. */
+int guest_ask(int dir, const struct guest_request *rq, const void *payload, size_t n,
+	      struct buf *text, struct err *e);

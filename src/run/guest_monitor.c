@@ -1,0 +1,706 @@
+/*
+ * The monitor: one small process beside every pv or vm guest, whose life and exit status stand for the
+ * command's. It starts the jailed VMM, waits for the agent's greeting, has the container made, and then
+ * moves frames between the agent, the command's descriptors, and other programs that connect to it.
+ *
+ * Phases: BOOTING (until HELLO), CREATING (until the agent's OK), CREATED, RUNNING, ENDED. Before CREATED a
+ * failure goes whole to the creator, who waits for it.
+ *
+ * Trust: the guest behind the agent is hostile: its frames are parsed strictly, and one that breaks the
+ * rules ends the guest with the reason in `guest.end`. Threads: none.
+ * #syscalls: fork wait4 read write sendto recvfrom epoll_wait signalfd4 kill exit_group
+ */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+#include "os/file.h"
+#include "run/guest_int.h"
+#include "wire/tar.h"
+
+/* Input of processes is read while less than this waits for the agent. */
+#define TX_HIGH (256u << 10)
+#define TX_MAX	(32u << 20)
+#define RX_MAX	(4 * AGENT_PAYLOAD_MAX)
+/* From the VMM's start to the agent's greeting. */
+#define BOOT_NS (60ull * 1000000000)
+/* The kernel's console: a guest that floods it keeps the newest. */
+#define BOOT_LOG_MAX (1u << 20)
+/* Streams of the monitor's own requests; clients get later ones. */
+enum { STREAM_MAIN = 1, STREAM_SETUP, STREAM_FILES, STREAM_FIRST };
+
+bool monitor_full(const struct monitor *m)
+{
+	return m->tx.len > TX_HIGH;
+}
+
+/* ---- ends ---- */
+
+static void tell_creator(struct monitor *m, const struct err *e)
+{
+	if (m->report < 0)
+		return;
+	/* A creator that died meanwhile is noticed by nobody: the guest ends with the pipe's error. */
+	if (write_full(m->report, e, sizeof(*e)) < 0 && m->end.code == 0)
+		err_set(&m->end, -EPIPE, "the creator went away");
+	close_fd(&m->report);
+}
+
+/* The guest ended or must end for a reason that is not the command's. */
+static void guest_failed(struct monitor *m, const struct err *e)
+{
+	if (m->phase == MONITOR_ENDED)
+		return;
+	m->phase = MONITOR_ENDED;
+	m->end = *e;
+	m->status = 125 << 8;
+	tell_creator(m, e);
+	loop_stop(&m->loop, 0);
+}
+
+static void protocol_broken(struct monitor *m, const struct err *e)
+{
+	struct err why = *e;
+
+	err_wrap(&why, "the guest was stopped");
+	guest_failed(m, &why);
+}
+
+void monitor_stream_done(struct guest_stream *s)
+{
+	struct monitor *m = s->m;
+
+	if (s->is_main) {
+		m->status = s->status;
+		m->phase = MONITOR_ENDED;
+		loop_stop(&m->loop, 0);
+		return;
+	}
+	if (s->client) {
+		uint32_t v = htole32((uint32_t)s->status);
+		struct agent_frame f = { .type = AGENT_EXIT,
+					 .stream = s->id,
+					 .payload = (const uint8_t *)&v,
+					 .length = 4 };
+
+		guest_client_frame(s->client, &f);
+	}
+}
+
+/* ---- the agent's channel ---- */
+
+void monitor_kick(struct monitor *m)
+{
+	bool was_full = monitor_full(m);
+
+	while (m->tx.len && !m->vmm_gone) {
+		ssize_t n = send(m->agent.fd, m->tx.data, m->tx.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break; /* the VMM's end is told by its own socket */
+		buf_consume(&m->tx, (size_t)n);
+	}
+	if (m->tx.error) {
+		struct err e = ERR_INIT;
+
+		err_set(&e, -ENOBUFS, "its agent takes nothing");
+		protocol_broken(m, &e);
+		return;
+	}
+	loop_watch(&m->loop, &m->agent, m->tx.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	if (!was_full || monitor_full(m))
+		return;
+	list_for_each (pos, &m->streams)
+		guest_stream_start(list_item(pos, struct guest_stream, link));
+}
+
+/* Files that the container's mounts bind, as one tar below the agent's directory. */
+static void add_bound_file(struct buf *tar, const struct oci_mount *mt, size_t index)
+{
+	static const char zeroes[TAR_BLOCK];
+	cleanup_fd int fd = mt->source ? open(mt->source, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	struct buf content = BUF_INIT(1 << 20);
+	char name[32];
+	struct stat st;
+
+	/* What is no small regular file cannot be carried; the agent says so by the mount's name. */
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || read_all(fd, &content) < 0) {
+		buf_fini(&content);
+		return;
+	}
+	snprintf(name, sizeof(name), "binds/%zu", index);
+	tar_add_header(tar, &(struct tar_entry){ .type = TAR_FILE,
+						 .path = name,
+						 .link = "",
+						 .mode = st.st_mode & 07777,
+						 .uid = st.st_uid,
+						 .gid = st.st_gid,
+						 .size = content.len,
+						 .mtime = st.st_mtime });
+	buf_add(tar, content.data, content.len);
+	buf_add(tar, zeroes, tar_pad(content.len));
+	buf_fini(&content);
+}
+
+static bool is_bind(const struct oci_mount *mt)
+{
+	for (size_t i = 0; i < mt->options.n; i++) {
+		if (strcmp(mt->options.v[i], "bind") == 0 || strcmp(mt->options.v[i], "rbind") == 0)
+			return true;
+	}
+	return mt->type && strcmp(mt->type, "bind") == 0;
+}
+
+/* Sends them; they fit the window or are refused. */
+static int send_files(struct monitor *m, const struct oci_spec *spec, struct err *e)
+{
+	struct buf tar = BUF_INIT(AGENT_WINDOW_SIZE - 2 * TAR_BLOCK);
+	static const char end[2 * TAR_BLOCK];
+	int r = 0;
+
+	for (size_t i = 0; i < spec->mounts_n; i++) {
+		if (is_bind(&spec->mounts[i]))
+			add_bound_file(&tar, &spec->mounts[i], i);
+	}
+	if (tar.error) {
+		r = err_sys(e, tar.error, "files bound into the guest");
+	} else if (tar.len) {
+		m->files = true;
+		agent_put(&m->tx, AGENT_PUT, 0, STREAM_FILES, "/run/warren", strlen("/run/warren"));
+		for (size_t at = 0; at < tar.len; at += AGENT_PAYLOAD_MAX)
+			agent_put(&m->tx, AGENT_DATA, 0, STREAM_FILES, tar.data + at,
+				  MIN(tar.len - at, (size_t)AGENT_PAYLOAD_MAX));
+		agent_put(&m->tx, AGENT_DATA, 0, STREAM_FILES, end, sizeof(end));
+		agent_put(&m->tx, AGENT_CLOSE, 0, STREAM_FILES, NULL, 0);
+	}
+	buf_fini(&tar);
+	return r;
+}
+
+static void send_create(struct monitor *m, const struct guest_monitor_args *a)
+{
+	agent_put_long(&m->tx, AGENT_CREATE, STREAM_MAIN, a->config.data, a->config.len);
+}
+
+/* The agent greeted: the clock, randomness, files, the container. The agent does one after the other, but
+ * for the files, whose end CREATE waits for. */
+static void greet(struct monitor *m, const struct guest_monitor_args *a)
+{
+	struct err e = ERR_INIT;
+	uint8_t random[64];
+	struct timespec t;
+	uint64_t ns;
+
+	loop_disarm(&m->boot_timer);
+	m->phase = MONITOR_CREATING;
+	agent_put_hello(&m->tx);
+	clock_gettime(CLOCK_REALTIME, &t);
+	ns = htole64((uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec);
+	agent_put(&m->tx, AGENT_TIME, 0, STREAM_SETUP, &ns, sizeof(ns));
+	if (getrandom(random, sizeof(random), 0) == sizeof(random))
+		agent_put(&m->tx, AGENT_ENTROPY, 0, STREAM_SETUP, random, sizeof(random));
+	if (send_files(m, a->spec, &e) < 0) {
+		guest_failed(m, &e);
+		return;
+	}
+	if (!m->files)
+		send_create(m, a);
+	monitor_kick(m);
+}
+
+static void main_created(struct monitor *m)
+{
+	struct err none = ERR_INIT;
+
+	m->phase = MONITOR_CREATED;
+	tell_creator(m, &none);
+	guest_stream_resize(m->main);
+	guest_stream_start(m->main);
+}
+
+/* An answer to CREATE or START. */
+static void main_answer(struct monitor *m, const struct agent_frame *f)
+{
+	struct err e = ERR_INIT;
+
+	if (f->type == AGENT_ERROR)
+		agent_error(f, &e);
+	if (m->phase == MONITOR_CREATING) {
+		if (e.code)
+			guest_failed(m, &e);
+		else
+			main_created(m);
+		return;
+	}
+	if (!e.code && m->phase == MONITOR_CREATED)
+		m->phase = MONITOR_RUNNING;
+	struct guest_client *c = m->starter;
+
+	m->starter = NULL;
+	if (c)
+		guest_client_frame(c, f);
+}
+
+/* The monitor's own requests: the clock may fail, the files may not. */
+static void setup_answer(struct monitor *m, const struct agent_frame *f)
+{
+	struct err e = ERR_INIT;
+
+	if (f->stream != STREAM_FILES || m->phase != MONITOR_CREATING)
+		return;
+	if (f->type == AGENT_ERROR) {
+		agent_error(f, &e);
+		guest_failed(m, &e);
+	} else if (f->type == AGENT_EXIT) {
+		send_create(m, m->args);
+	}
+}
+
+static int agent_frame(struct monitor *m, const struct agent_frame *f)
+{
+	struct guest_stream *s = NULL;
+
+	if (f->stream == 0)
+		return f->type == AGENT_LOG || f->type == AGENT_HELLO ? 0 : -EBADMSG;
+	if (f->stream < STREAM_FIRST && f->stream != STREAM_MAIN) {
+		setup_answer(m, f);
+		return 0;
+	}
+	list_for_each (pos, &m->streams) {
+		s = list_item(pos, struct guest_stream, link);
+		if (s->id == f->stream)
+			break;
+		s = NULL;
+	}
+	if (!s) /* of a stream that was given up */
+		return 0;
+	switch (f->type) {
+	case AGENT_DATA:
+	case AGENT_WINDOW:
+	case AGENT_CLOSE:
+		return s->ended ? -EBADMSG : guest_stream_frame(s, f);
+	case AGENT_EXIT:
+		if (s->ended)
+			return -EBADMSG;
+		guest_stream_end(s, (int)agent_u32(f, 0));
+		return 0;
+	case AGENT_OK:
+	case AGENT_ERROR:
+	case AGENT_REPLY:
+		if (s->is_main) {
+			main_answer(m, f);
+			return 0;
+		}
+		if (s->client)
+			guest_client_frame(s->client, f);
+		/* What has no process or copy ends with its answer; so does a failure. */
+		if (f->type == AGENT_ERROR || (!s->has_fds && !(f->flags & AGENT_MORE)))
+			guest_stream_free(s);
+		else if (f->type == AGENT_OK)
+			guest_stream_start(s);
+		return 0;
+	default:
+		return -EBADMSG;
+	}
+}
+
+static void agent_ready(struct loop_fd *w, uint32_t events)
+{
+	struct monitor *m = container_of(w, struct monitor, agent);
+	struct err e = ERR_INIT;
+	size_t at = 0;
+	int used = 0;
+
+	if (events & (EPOLLIN | EPOLLHUP)) {
+		char *p = buf_reserve(&m->rx, AGENT_PAYLOAD_MAX);
+		ssize_t n = p ? recv(w->fd, p, AGENT_PAYLOAD_MAX, MSG_DONTWAIT) : 0;
+
+		if (n > 0) {
+			buf_commit(&m->rx, (size_t)n);
+		} else if (n == 0) { /* the VMM closed it: its report follows */
+			loop_unwatch(&m->loop, w);
+			return;
+		}
+	}
+	while (m->phase != MONITOR_ENDED) {
+		struct agent_frame f;
+
+		used = agent_frame_parse((const uint8_t *)m->rx.data + at, m->rx.len - at, &f, &e);
+		if (used <= 0)
+			break;
+		at += (size_t)used;
+		if (m->phase == MONITOR_BOOTING) {
+			used = agent_hello_check(&f, &e);
+			if (used < 0)
+				break;
+			greet(m, m->args);
+		} else if (agent_frame(m, &f) < 0) {
+			used = err_set(&e, -EBADMSG, "its agent broke the protocol (frame %d)",
+				       (int)f.type);
+			break;
+		}
+	}
+	buf_consume(&m->rx, at);
+	if (used < 0)
+		protocol_broken(m, &e);
+	else if (m->phase != MONITOR_ENDED)
+		monitor_kick(m);
+}
+
+/* ---- the kernel's console ---- */
+
+static void console_gone(struct monitor *m)
+{
+	loop_unwatch(&m->loop, &m->console_input);
+	close_fd(&m->console_in);
+	close_fd(&m->console_out);
+}
+
+static void console_ready(struct loop_fd *w, uint32_t events)
+{
+	struct monitor *m = container_of(w, struct monitor, console);
+	char piece[4096];
+	ssize_t n = recv(w->fd, piece, sizeof(piece), MSG_DONTWAIT);
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		loop_unwatch(&m->loop, w);
+		return;
+	}
+	if (m->boot_log_size + (size_t)n > BOOT_LOG_MAX) { /* begin anew: the newest matters */
+		m->boot_log_size = 0;
+		if (ftruncate(m->boot_log, 0) < 0)
+			close_fd(&m->boot_log);
+	}
+	m->boot_log_size += (size_t)n;
+	if (m->boot_log >= 0 && write_full(m->boot_log, piece, (size_t)n) < 0)
+		close_fd(&m->boot_log); /* a full disk loses the log, not the guest */
+	if (m->console_out >= 0 && write_full(m->console_out, piece, (size_t)n) < 0)
+		console_gone(m);
+}
+
+static void console_typed(struct loop_fd *w, uint32_t events)
+{
+	struct monitor *m = container_of(w, struct monitor, console_input);
+	char piece[1024];
+	ssize_t n = read(w->fd, piece, sizeof(piece));
+
+	(void)events;
+	if (n <= 0) {
+		if (n == 0 || (errno != EAGAIN && errno != EINTR))
+			console_gone(m);
+		return;
+	}
+	/* A kernel that reads nothing loses what is typed, as a serial line would. */
+	if (send(m->console.fd, piece, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return;
+}
+
+/* ---- the VMM ---- */
+
+/* The last line that the kernel printed, for errors. */
+static void last_console_line(struct monitor *m, char *out, size_t size)
+{
+	char tail[1024];
+	ssize_t n = 0;
+
+	out[0] = '\0';
+	if (m->boot_log >= 0) {
+		off_t at = lseek(m->boot_log, 0, SEEK_END);
+
+		n = pread(m->boot_log, tail, sizeof(tail) - 1, at > 1023 ? at - 1023 : 0);
+	}
+	while (n > 0 && (tail[n - 1] == '\n' || tail[n - 1] == '\r'))
+		n--;
+	if (n <= 0)
+		return;
+	tail[n] = '\0';
+	char *line = strrchr(tail, '\n');
+
+	snprintf(out, size, "; the kernel's last line: %.200s", line ? line + 1 : tail);
+}
+
+static void vmm_ended(struct monitor *m, const struct err *why)
+{
+	struct err e = ERR_INIT;
+	char line[256] = "";
+
+	if (m->phase == MONITOR_ENDED)
+		return;
+	if (m->phase <= MONITOR_CREATING)
+		last_console_line(m, line, sizeof(line));
+	err_set(&e, why->code ? why->code : -ESHUTDOWN, "the guest ended%s%s%s%s",
+		m->phase <= MONITOR_CREATING ? " before it was ready" : "", why->msg[0] ? ": " : "",
+		why->msg, line);
+	guest_failed(m, &e);
+}
+
+static void vmm_ready(struct loop_fd *w, uint32_t events)
+{
+	struct monitor *m = container_of(w, struct monitor, vmm_control);
+	static struct guest_report rep;
+	ssize_t n = recv(w->fd, &rep, sizeof(rep), MSG_DONTWAIT);
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != (ssize_t)sizeof(rep)) { /* killed: the loop's SIGCHLD says how */
+		loop_unwatch(&m->loop, w);
+		return;
+	}
+	err_sanitize(&rep.err);
+	if (rep.kind == GUEST_REPORT_STATS) {
+		struct guest_client *c = m->asker;
+		struct agent_frame f = {
+			.type = AGENT_REPLY,
+			.payload = (const uint8_t *)rep.text,
+			.length = (uint32_t)MIN((size_t)rep.text_len, sizeof(rep.text)),
+		};
+
+		m->asker = NULL;
+		if (c)
+			guest_client_frame(c, &f);
+		return;
+	}
+	if (rep.kind == GUEST_REPORT_FAILED)
+		guest_failed(m, &rep.err);
+	else
+		vmm_ended(m, &rep.err);
+}
+
+static void boot_too_long(struct loop_timer *t)
+{
+	struct monitor *m = container_of(t, struct monitor, boot_timer);
+	struct err e = ERR_INIT;
+	char line[256];
+
+	last_console_line(m, line, sizeof(line));
+	err_set(&e, -ETIMEDOUT, "the guest's agent did not greet within %llu s%s",
+		BOOT_NS / 1000000000ull, line);
+	guest_failed(m, &e);
+}
+
+/* ---- signals to the monitor are the command's ---- */
+
+static void child_changed(struct monitor *m)
+{
+	int status;
+
+	if (waitpid(m->vmm, &status, WNOHANG) != m->vmm)
+		return;
+	m->vmm_gone = true;
+	struct err e = ERR_INIT;
+
+	vmm_ready(&m->vmm_control, 0); /* its last words */
+	if (WIFSIGNALED(status))
+		err_set(&e, -EPROTO, "its VMM was killed by signal %d (%s)", WTERMSIG(status),
+			sigdescr_np(WTERMSIG(status)));
+	vmm_ended(m, &e);
+}
+
+static void signal_came(struct loop_fd *w, uint32_t events)
+{
+	struct monitor *m = container_of(w, struct monitor, signals);
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(w->fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGCHLD) {
+			child_changed(m);
+		} else if (si.ssi_signo == SIGWINCH) {
+			if (m->main)
+				guest_stream_resize(m->main);
+		} else if (m->main) {
+			agent_put_signal(&m->tx, STREAM_MAIN, (int)si.ssi_signo, 0);
+			monitor_kick(m);
+		}
+	}
+}
+
+static int watch_signals(struct monitor *m)
+{
+	static const int signals[] = { SIGCHLD, SIGWINCH, SIGTERM, SIGINT, SIGHUP,
+				       SIGQUIT, SIGUSR1,  SIGUSR2, SIGCONT };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&set, signals[i]);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGTTOU, SIG_IGN);
+	signal(SIGTTIN, SIG_IGN);
+	int fd = signal_fd_open(&set);
+
+	if (fd < 0)
+		return fd;
+	m->signals = (struct loop_fd){ .fd = fd, .fn = signal_came };
+	return loop_watch(&m->loop, &m->signals, EPOLLIN);
+}
+
+/* ---- life ---- */
+
+/* Ends as the command did, so that whoever waits for us sees its status. */
+static void __attribute__((noreturn)) exit_like(int status)
+{
+	struct rlimit none = { 0, 0 };
+	sigset_t all;
+
+	if (!WIFSIGNALED(status))
+		_exit(WEXITSTATUS(status));
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+	signal(WTERMSIG(status), SIG_DFL);
+	kill(getpid(), WTERMSIG(status));
+	sigfillset(&all);
+	sigprocmask(SIG_UNBLOCK, &all, NULL);
+	_exit(128 + WTERMSIG(status));
+}
+
+static void write_end(struct monitor *m)
+{
+	if (m->end.code)
+		file_replace(m->dir, GUEST_END, m->end.msg, strlen(m->end.msg), 0600, 0);
+	if (m->end.code && m->boot_log >= 0)
+		dprintf(m->boot_log, "\nwarren: %s\n", m->end.msg);
+}
+
+/* Our ends of the sockets; the VMM's are in the machine. */
+static int start_vmm(struct monitor *m, struct guest_monitor_args *a, struct err *e)
+{
+	struct guest_machine *g = a->machine;
+	int console[2], agent[2], control[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, console) < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, agent) < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0)
+		return err_sys(e, -errno, "sockets of the guest");
+	g->console = console[1];
+	g->agent = agent[1];
+	g->control = control[1];
+	pid_t parent = getpid();
+
+	m->vmm = fork();
+	if (m->vmm < 0)
+		return err_sys(e, -errno, "start the VMM");
+	if (m->vmm == 0) {
+		sigset_t none;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		close(console[0]);
+		close(agent[0]);
+		close(control[0]);
+		a->vmm(g);
+	}
+	guest_machine_fini(g);
+	m->console = (struct loop_fd){ .fd = console[0], .fn = console_ready };
+	m->agent = (struct loop_fd){ .fd = agent[0], .fn = agent_ready };
+	m->vmm_control = (struct loop_fd){ .fd = control[0], .fn = vmm_ready };
+	return 0;
+}
+
+static int set_up(struct monitor *m, struct guest_monitor_args *a, struct err *e)
+{
+	int r = loop_init(&m->loop);
+
+	if (r == 0)
+		r = watch_signals(m);
+	if (r < 0)
+		return err_sys(e, r, "monitor");
+	m->boot_log = openat(m->dir, GUEST_BOOT_LOG,
+			     O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	if (m->boot_log < 0)
+		return err_sys(e, -errno, "create '%s'", GUEST_BOOT_LOG);
+	unlinkat(m->dir, GUEST_END, 0);
+	r = start_vmm(m, a, e);
+	if (r < 0)
+		return r;
+	/* After the fork: the VMM gets nothing of these. */
+	r = guest_clients_listen(m, e);
+	if (r < 0)
+		return r;
+	m->main = guest_stream_new(m, STREAM_MAIN, a->stdio);
+	if (!m->main)
+		return err_sys(e, -ENOMEM, "monitor");
+	m->main->is_main = true;
+	m->main->has_fds = true;
+	m->main->terminal = a->terminal;
+	if (loop_watch(&m->loop, &m->console, EPOLLIN) < 0 ||
+	    loop_watch(&m->loop, &m->agent, EPOLLIN) < 0 ||
+	    loop_watch(&m->loop, &m->vmm_control, EPOLLIN) < 0)
+		return err_sys(e, -ENOMEM, "monitor: event loop");
+	m->boot_timer.fn = boot_too_long;
+	loop_arm(&m->loop, &m->boot_timer, BOOT_NS);
+	return 0;
+}
+
+void guest_monitor_run(struct guest_monitor_args *a)
+{
+	static struct monitor m = {
+		.report = -1,
+		.console_in = -1,
+		.console_out = -1,
+		.boot_log = -1,
+		.console_input = { .fd = -1 },
+		.listener = { .fd = -1 },
+		.next_stream = STREAM_FIRST,
+	};
+	struct err e = ERR_INIT;
+
+	m.args = a;
+	prctl(PR_SET_NAME, "warren-guest");
+	m.dir = a->dir;
+	m.report = a->report;
+	m.console_input.fn = console_typed;
+	list_init(&m.streams);
+	list_init(&m.clients);
+	buf_init(&m.rx, RX_MAX);
+	buf_init(&m.tx, TX_MAX);
+	if (set_up(&m, a, &e) < 0)
+		guest_failed(&m, &e);
+	else
+		loop_run(&m.loop);
+	/* Nothing of the guest outlives its command. */
+	if (m.vmm > 0 && !m.vmm_gone) {
+		kill(m.vmm, SIGKILL);
+		waitpid(m.vmm, NULL, 0);
+	}
+	write_end(&m);
+	if (m.end.code && m.main && m.main->fds[2] >= 0)
+		dprintf(m.main->fds[2], "warren: %s\n", m.end.msg);
+	guest_clients_fini(&m);
+	exit_like(m.status);
+}
+
+void guest_machine_fini(struct guest_machine *m)
+{
+	close_fd(&m->kvm);
+	kernel_fini(&m->kernel);
+	close_fd(&m->root);
+	close_fd(&m->console);
+	close_fd(&m->agent);
+	close_fd(&m->control);
+}

@@ -1,0 +1,191 @@
+/*
+ * The root disk of a guest, made by mkfs.erofs from the image's layers: uncompressed, since the host's page
+ * cache keeps it and guests then read at the speed of memory. One file for each set of layers below the data
+ * directory; it is made under a temporary name and renamed, so that two first starts at once both win.
+ *
+ * mkfs.erofs runs in a mount namespace of its own in which the layers are one overlay.
+ *
+ * Trust: file names and content are the image's; mkfs.erofs reads them as data. Threads: none.
+ * #syscalls: open mkdir rename unlink fork unshare mount execve wait4 getdents64
+ */
+#include "run/guest_root.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "os/file.h"
+#include "os/paths.h"
+#include "os/spawn.h"
+#include "os/tree.h"
+#include "wire/sha256.h"
+
+/* Lower directories are named relative to this many characters of mount options. */
+#define OPTIONS_MAX 4000
+
+static int store_path(char *out, size_t size, struct err *e)
+{
+	char data[PATH_MAX];
+	int r = paths_data(data, sizeof(data), e);
+
+	if (r < 0)
+		return r;
+	if ((size_t)snprintf(out, size, "%s/guest-roots", data) >= size)
+		return err_sys(e, -ENAMETOOLONG, "guest root");
+	r = tree_make(out);
+	return r < 0 ? err_sys(e, r, "create '%s'", out) : 0;
+}
+
+/* In the child: several layers become one directory. Returns it, or NULL with errno. */
+static const char *merge(const struct container_overlay *layers, char *scratch)
+{
+	struct buf options = BUF_INIT(OPTIONS_MAX);
+
+	if (!layers->lower[1])
+		return layers->lower[0];
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return NULL;
+	buf_adds(&options, "lowerdir=");
+	for (size_t i = 0; layers->lower[i]; i++) {
+		for (const char *s = layers->lower[i]; *s; s++) {
+			if (*s == ':' || *s == ',' || *s == '\\')
+				buf_addc(&options, '\\');
+			buf_addc(&options, *s);
+		}
+		if (layers->lower[i + 1])
+			buf_addc(&options, ':');
+	}
+	if (options.error) {
+		errno = E2BIG;
+		return NULL;
+	}
+	return mount("overlay", scratch, "overlay", MS_RDONLY, options.data) < 0 ? NULL : scratch;
+}
+
+static void __attribute__((noreturn)) child(const struct container_overlay *layers, const char *dir,
+					    char *scratch, const char *to, int stderr_fd)
+{
+	const char *from = dir ? dir : merge(layers, scratch);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	dup2(null, 0);
+	dup2(null, 1);
+	dup2(stderr_fd, 2);
+	if (!from) {
+		dprintf(2, "merge the layers: %s\n", strerrordesc_np(errno));
+		_exit(1);
+	}
+	execlp("mkfs.erofs", "mkfs.erofs", "--quiet", "-T0", "-U", "clear", to, from, (char *)NULL);
+	if (errno == ENOENT)
+		dprintf(2, "not installed. Fix: apt-get install erofs-utils\n");
+	else
+		dprintf(2, "%s\n", strerrordesc_np(errno));
+	_exit(127);
+}
+
+/* Makes the file `to`. 0 or -errno. */
+static int make_image(const struct container_overlay *layers, const char *dir, char *scratch,
+		      const char *to, struct err *e)
+{
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, -errno, "guest root: pipe");
+	pid_t pid = fork();
+
+	if (pid == 0)
+		child(layers, dir, scratch, to, p[1]);
+	close(p[1]);
+	if (pid < 0) {
+		close(p[0]);
+		return err_sys(e, -errno, "guest root: fork");
+	}
+	return spawn_finish(pid, p[0], "mkfs.erofs", e);
+}
+
+/* A new image at a temporary name; renamed to `final` unless NULL. The descriptor or -errno. */
+static int make_and_open(const struct container_overlay *layers, const char *dir, const char *store,
+			 const char *final, struct err *e)
+{
+	char scratch[PATH_MAX + 32], to[PATH_MAX + 64];
+	int fd = -1;
+
+	snprintf(scratch, sizeof(scratch), "%s/.new-XXXXXX", store);
+	if (!mkdtemp(scratch))
+		return err_sys(e, -errno, "create '%s'", scratch);
+	snprintf(to, sizeof(to), "%s.erofs", scratch);
+	int r = make_image(layers, dir, scratch, to, e);
+
+	if (r == 0) {
+		fd = open(to, O_RDONLY | O_CLOEXEC);
+		r = fd < 0 ? err_sys(e, -errno, "open '%s'", to) : 0;
+	}
+	if (r == 0 && final && rename(to, final) < 0)
+		r = err_sys(e, -errno, "rename to '%s'", final);
+	if (r < 0 || !final)
+		unlink(to);
+	rmdir(scratch);
+	if (r < 0)
+		close_fd(&fd);
+	return r < 0 ? r : fd;
+}
+
+/* Layers are named by their digests, so their paths say what is in them. */
+static void layers_key(const struct container_overlay *layers, char *out)
+{
+	struct sha256 h;
+	uint8_t digest[32];
+
+	sha256_init(&h);
+	for (size_t i = 0; layers->lower[i]; i++)
+		sha256_add(&h, layers->lower[i], strlen(layers->lower[i]) + 1);
+	sha256_finish(&h, digest);
+	for (size_t i = 0; i < sizeof(digest); i++)
+		snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+int guest_root_open(const struct container_overlay *layers, const char *root, const char *bundle,
+		    struct err *e)
+{
+	char store[PATH_MAX], path[PATH_MAX * 2], key[65];
+	int r = store_path(store, sizeof(store), e);
+
+	if (r < 0)
+		return r;
+	if (layers && layers->lower && layers->lower[0]) {
+		layers_key(layers, key);
+		snprintf(path, sizeof(path), "%s/%s.erofs", store, key);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		if (fd >= 0 || errno != ENOENT)
+			return fd >= 0 ? fd : err_sys(e, -errno, "open '%s'", path);
+		fd = make_and_open(layers, NULL, store, path, e);
+		return fd < 0 ? err_wrap(e, "guest root") : fd;
+	}
+	if (!root)
+		return err_set(e, -EINVAL, "guest root: config.json has no root.path");
+	snprintf(path, sizeof(path), "%s%s%s", root[0] == '/' ? "" : bundle,
+		 root[0] == '/' ? "" : "/", root);
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_sys(e, -errno, "guest root: '%s'", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, -ENOTDIR, "guest root: '%s' is not a directory", path);
+	int fd = make_and_open(NULL, path, store, NULL, e);
+
+	return fd < 0 ? err_wrap(e, "guest root '%s'", path) : fd;
+}

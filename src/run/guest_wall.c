@@ -1,0 +1,337 @@
+/*
+ * Creating a guest: everything that the VMM may use is opened here, by the user's own rights, before it
+ * exists: /dev/kvm, the kernel, the initramfs, the root disk. Then a monitor is forked, and whoever creates
+ * waits until the container inside is made, so that an error of any layer comes back whole.
+ *
+ * Trust: config.json is the user's. Threads: none.
+ * #syscalls: open fork pipe2 close_range ioctl setsid
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+#include "os/file.h"
+#include "os/sock.h"
+#include "os/tty.h"
+#include "run/guest_root.h"
+#include "run/guest_wall.h"
+#include "wire/caps.h"
+
+#define MEMORY_DEFAULT (256ull << 20)
+#define MEMORY_MIN     (64ull << 20)
+#define MEMORY_MAX     (1ull << 40)
+#define MEMORY_UNIT    (2ull << 20)
+#define VCPUS_MAX      64
+#define CONFIG_MAX     (8u << 20)
+
+/* ---- what the VMM gets ---- */
+
+static int open_kvm(int *fd, struct err *e)
+{
+	*fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (*fd >= 0)
+		return 0;
+	if (errno == EACCES || errno == EPERM)
+		return err_sys(
+			e, -errno,
+			"/dev/kvm (Fix: usermod -aG kvm $USER, or --isolation container) [KVM-02]");
+	return err_sys(e, -errno,
+		       "/dev/kvm (Fix: modprobe kvm, or --isolation container) [KVM-02]");
+}
+
+static int choose_memory(struct guest_machine *g, const struct oci_spec *spec, struct err *e)
+{
+	uint64_t want = MEMORY_DEFAULT;
+
+	if (spec->vm && spec->vm->memory.set)
+		want = (uint64_t)spec->vm->memory.v;
+	else if (spec->linux_ && spec->linux_->resources &&
+		 spec->linux_->resources->memory.limit.set &&
+		 spec->linux_->resources->memory.limit.v > 0)
+		want = (uint64_t)spec->linux_->resources->memory.limit.v;
+	if (want < MEMORY_MIN || want > MEMORY_MAX)
+		return err_set(e, -EINVAL, "memory: a guest needs at least %llu MB, not %llu MB",
+			       MEMORY_MIN >> 20, (unsigned long long)want >> 20);
+	g->memory = ALIGN_UP(want, MEMORY_UNIT);
+	return 0;
+}
+
+static int choose_vcpus(struct guest_machine *g, const struct oci_spec *spec, struct err *e)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	int64_t want = spec->vm && spec->vm->vcpus.set ? spec->vm->vcpus.v : 1;
+
+	if (want < 1 || want > VCPUS_MAX || want > MAX(online, 1))
+		return err_set(e, -EINVAL, "vcpus: 1 to %ld, not %lld",
+			       MIN(online, (long)VCPUS_MAX), (long long)want);
+	g->vcpus = (unsigned)want;
+	return 0;
+}
+
+/* pv.md, "Merged or isolated": merged only when nothing is withheld from the workload anyway. */
+static int choose_isolation(struct guest_machine *g, const struct oci_spec *spec, struct err *e)
+{
+	const char *wish = oci_annotation(spec, "org.warren.pv.memory");
+	const struct oci_process *p = spec->process;
+
+	if (wish && strcmp(wish, "merged") == 0) {
+		g->isolated = false;
+	} else if (wish && strcmp(wish, "isolated") == 0) {
+		g->isolated = true;
+	} else if (wish && strcmp(wish, "auto") != 0) {
+		return err_set(e, -EINVAL, "--pv-memory '%s': auto, merged or isolated", wish);
+	} else {
+		uint64_t all = (1ull << cap_count()) - 1;
+
+		g->isolated = !p || p->uid != 0 || p->no_new_privileges ||
+			      (spec->linux_ && spec->linux_->seccomp) || !p->caps ||
+			      (p->caps->bounding & all) != all;
+	}
+	return 0;
+}
+
+static int compose_cmdline(const struct guest_kind *kind, struct guest_machine *g,
+			   const struct oci_spec *spec, struct err *e)
+{
+	struct buf line = BUF_INIT(sizeof(g->cmdline) - 1);
+
+	buf_addf(&line, "%s nr_cpus=%u warren.control=%s warren.root=%s", kind->arguments, g->vcpus,
+		 kind->agent_device, kind->root_device);
+	for (size_t i = 0; spec->vm && i < spec->vm->kernel_parameters.n; i++)
+		buf_addf(&line, " %s", spec->vm->kernel_parameters.v[i]);
+	int r = line.error;
+
+	if (r == 0)
+		memcpy(g->cmdline, line.data, line.len + 1);
+	buf_fini(&line);
+	return r < 0 ? err_set(e, -E2BIG, "kernel parameters: more than %zu bytes",
+			       sizeof(g->cmdline) - 1)
+		     : 0;
+}
+
+static int choose_kernel(const struct guest_kind *kind, struct guest_machine *g,
+			 const struct oci_spec *spec, struct err *e)
+{
+	const char *wish = spec->vm ? spec->vm->kernel_path : NULL;
+
+	/* The specification wants an absolute path; a name of the store comes as "/name". */
+	return kernel_open(&g->kernel, wish ? wish + (wish[0] == '/') : NULL, kind->name, e);
+}
+
+static int machine_open(const struct guest_kind *kind, struct guest_machine *g, struct instance *in,
+			const struct wall_create *a, struct err *e)
+{
+	int r = choose_memory(g, a->spec, e);
+
+	if (r == 0)
+		r = choose_vcpus(g, a->spec, e);
+	if (r == 0)
+		r = choose_isolation(g, a->spec, e);
+	if (r == 0)
+		r = open_kvm(&g->kvm, e);
+	if (r == 0)
+		r = choose_kernel(kind, g, a->spec, e);
+	if (r == 0)
+		r = compose_cmdline(kind, g, a->spec, e);
+	if (r == 0) {
+		g->root = guest_root_open(a->overlay, a->spec->root_path, in->bundle, e);
+		r = g->root < 0 ? g->root : 0;
+	}
+	return r;
+}
+
+/* ---- the monitor's birth ---- */
+
+/* u32 flags, then the instance's config.json. */
+static int load_config(struct buf *out, struct instance *in, uint32_t flags, struct err *e)
+{
+	uint8_t head[4] = { (uint8_t)flags };
+
+	buf_add(out, head, sizeof(head));
+	int r = file_read(in->dir, "config.json", out);
+
+	return r < 0 ? err_sys(e, r, "config.json of the instance") : 0;
+}
+
+int guest_terminal(const struct oci_process *pr, int console_socket, int *master, int *slave,
+		   struct err *e)
+{
+	struct tty_mode raw = TTY_MODE_INIT;
+	cleanup_fd int m = -1;
+
+	if (openpty(&m, slave, NULL, NULL, NULL) < 0)
+		return err_sys(e, -errno, "terminal");
+	fcntl(m, F_SETFD, FD_CLOEXEC);
+	fcntl(*slave, F_SETFD, FD_CLOEXEC);
+	/* The line discipline that counts is the one in the guest. */
+	tty_raw(&raw, *slave);
+	if (pr->rows || pr->cols)
+		tty_size_set(m, pr->rows, pr->cols);
+	if (console_socket < 0) {
+		*master = steal_fd(&m);
+		return 0;
+	}
+	ssize_t r = sock_send(console_socket, "/dev/ptmx", 9, &m, 1, 0);
+
+	return r < 0 ? err_sys(e, (int)r, "console socket") : 0;
+}
+
+/* The command's descriptors, the monitor's to keep. */
+static int take_stdio(struct guest_monitor_args *ma, const struct wall_create *a, int *master,
+		      struct err *e)
+{
+	if (a->spec->process && a->spec->process->terminal) {
+		int r = guest_terminal(a->spec->process, a->console_socket, master, &ma->terminal,
+				       e);
+
+		if (r < 0)
+			return r;
+		ma->stdio[0] = ma->terminal;
+		ma->stdio[1] = fcntl(ma->terminal, F_DUPFD_CLOEXEC, 3);
+		return ma->stdio[1] < 0 ? err_sys(e, -errno, "terminal") : 0;
+	}
+	for (int i = 0; i < 3; i++) {
+		ma->stdio[i] = fcntl(a->stdio[i] >= 0 ? a->stdio[i] : i, F_DUPFD_CLOEXEC, 3);
+		if (ma->stdio[i] < 0 && errno != EBADF)
+			return err_sys(e, -errno, "standard descriptors");
+	}
+	return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* The monitor is a fork: what its creator had open is not its own. */
+static void keep_only(int *fds, size_t n)
+{
+	unsigned from = 3;
+
+	qsort(fds, n, sizeof(*fds), by_value);
+	for (size_t i = 0; i < n; i++) {
+		if (fds[i] < (int)from)
+			continue;
+		if ((unsigned)fds[i] > from)
+			syscall(SYS_close_range, from, (unsigned)fds[i] - 1, 0);
+		from = (unsigned)fds[i] + 1;
+	}
+	syscall(SYS_close_range, from, ~0u, 0);
+}
+
+static void __attribute__((noreturn)) monitor_child(struct guest_monitor_args *ma)
+{
+	struct guest_machine *g = ma->machine;
+	int keep[] = { ma->dir, ma->report, ma->stdio[0],      ma->stdio[1],	   ma->stdio[2],
+		       g->kvm,	g->root,    g->kernel.vmlinux, g->kernel.initramfs };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	setsid();
+	if (ma->terminal >= 0)
+		ioctl(ma->terminal, TIOCSCTTY, 0);
+	for (int i = 0; i < 3; i++)
+		dup2(null, i);
+	keep_only(keep, ARRAY_SIZE(keep));
+	guest_monitor_run(ma);
+}
+
+/* The monitor's word: the container is made, or why not. */
+static int await_report(int fd, pid_t pid, struct err *e)
+{
+	struct err told = ERR_INIT;
+	ssize_t n = read_full(fd, &told, sizeof(told));
+
+	if (n == (ssize_t)sizeof(told)) {
+		err_sanitize(&told);
+		if (told.code == 0)
+			return 0;
+		if (e)
+			*e = told;
+	} else {
+		told.code = err_set(e, -EPROTO, "the guest's monitor died");
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return told.code;
+}
+
+static int launch(struct guest_monitor_args *ma, struct wall_process *p, struct err *e)
+{
+	int report[2];
+
+	if (pipe2(report, O_CLOEXEC) < 0)
+		return err_sys(e, -errno, "pipe");
+	ma->report = report[1];
+	p->pid = fork();
+	if (p->pid == 0)
+		monitor_child(ma);
+	close(report[1]);
+	if (p->pid < 0) {
+		close(report[0]);
+		return err_sys(e, -errno, "fork");
+	}
+	int r = await_report(report[0], p->pid, e);
+
+	close(report[0]);
+	if (r < 0)
+		return r;
+	p->pidfd = pidfd_open(p->pid, 0);
+	return p->pidfd < 0 ? err_sys(e, -errno, "pidfd_open") : 0;
+}
+
+int guest_create(const struct guest_kind *kind, struct instance *in, const struct wall_create *a,
+		 struct wall_process *p, struct err *e)
+{
+	struct guest_machine g = {
+		.kvm = -1,
+		.root = -1,
+		.console = -1,
+		.agent = -1,
+		.control = -1,
+		.kernel = KERNEL_INIT,
+	};
+	struct guest_monitor_args ma = {
+		.spec = a->spec,
+		.config = BUF_INIT(CONFIG_MAX),
+		.dir = in->dir,
+		.stdio = { -1, -1, -1 },
+		.terminal = -1,
+		.machine = &g,
+		.vmm = kind->vmm,
+	};
+	int r = machine_open(kind, &g, in, a, e);
+
+	if (r == 0)
+		r = load_config(&ma.config, in, a->init_reaper ? AGENT_CREATE_INIT : 0, e);
+	if (r == 0)
+		r = take_stdio(&ma, a, &p->master, e);
+	if (r == 0)
+		r = launch(&ma, p, e);
+	for (int i = 0; i < 3; i++)
+		close_fd(&ma.stdio[i]);
+	buf_fini(&ma.config);
+	guest_machine_fini(&g);
+	if (r == 0) {
+		in->status = INSTANCE_CREATED;
+		r = instance_set_pid(in, p->pid, e);
+	}
+	if (r == 0)
+		r = instance_save(in, e);
+	if (r < 0 && p->pidfd >= 0)
+		pidfd_send_signal(p->pidfd, SIGKILL, NULL, 0);
+	return r;
+}

@@ -1,0 +1,45 @@
+/* The pv and vm walls: guests behind `struct wall_ops`. */
+#pragma once
+
+#include "run/guest_int.h"
+#include "run/wall.h"
+
+/* What differs between machines. */
+struct guest_kind {
+	const char *name;	  /* "pv", "vm" */
+	const char *arguments;	  /* of every kernel */
+	const char *root_device;  /* "/dev/xvda" */
+	const char *agent_device; /* "/dev/hvc1" */
+	guest_vmm_fn *vmm;
+	int (*probe)(struct err *e);
+};
+
+int guest_create(const struct guest_kind *kind, struct instance *in, const struct wall_create *a,
+		 struct wall_process *p, struct err *e);
+int guest_start(struct instance *in, const struct oci_spec *spec, struct wall_process *p,
+		struct err *e);
+int guest_kill(struct instance *in, int sig, bool all, struct err *e);
+int guest_exec(struct instance *in, const struct wall_exec *x, struct wall_process *p,
+	       struct err *e);
+int guest_pause(struct instance *in, struct err *e);
+int guest_resume(struct instance *in, struct err *e);
+int guest_paused(struct instance *in);
+int guest_update(struct instance *in, const struct oci_resources *r, struct err *e);
+int guest_stats(struct instance *in, struct oci_stats *st, struct err *e);
+int guest_pids(struct instance *in, pid_t **pids, struct err *e);
+int guest_cleanup(struct instance *in, const struct oci_spec *spec, bool force, struct err *e);
+
+/* A terminal for a process inside: raw, since the guest's own does the editing. The master goes to
+ * `console_socket`, or to `*master` when that is -1; `*slave` is for the monitor. 0 or -errno. */
+int guest_terminal(const struct oci_process *pr, int console_socket, int *master, int *slave,
+		   struct err *e);
+
+/* For `logs --boot`, `console`, `stats --hypervisor` and `inspect`. */
+int guest_boot_log(struct instance *in, int *fd, struct err *e);
+/* Connects `in_fd` and `out_fd` to the kernel's console; returns a socket that hangs up with it. */
+int guest_console(struct instance *in, int in_fd, int out_fd, struct err *e);
+int guest_machine_stats(struct instance *in, struct buf *text, struct err *e);
+/* Appends why a guest stopped by fault; nothing when it did not. */
+void guest_end_reason(struct instance *in, struct buf *text);
+/* Packs or unpacks in the guest; `fd` carries the tar stream. */
+int guest_copy(struct instance *in, bool put, const char *path, int fd, struct err *e);
