@@ -84,6 +84,13 @@ class Agent:
             "root": {"path": "rootfs"},
             "process": {"args": args, "cwd": "/", "user": {"uid": 0, "gid": 0},
                         "env": ["PATH=/bin"], **process},
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+                 "options": ["nosuid", "mode=755"]},
+                {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+                 "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]},
+            ],
             "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}]},
         }
         self.send_long("CREATE", struct.pack("<I", 0) + json.dumps(spec).encode(), stream)
