@@ -73,9 +73,8 @@ static int bring_up(struct agent *a, bool guest, struct err *e)
 	int r = 0;
 
 	if (guest) {
+		setup_modules(&modules); /* while the initramfs is there */
 		r = setup_early(&a->options, e);
-		if (r == 0)
-			setup_modules(&modules);
 	}
 	if (r == 0)
 		r = channel_open(a, e);

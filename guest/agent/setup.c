@@ -79,9 +79,24 @@ static int read_options(struct agent_options *o, struct err *e)
 	return 0;
 }
 
+/* The kernel's first root cannot be pivoted away from, as containers do: a root in memory takes its place
+ * (what switch_root does). */
+static int leave_initramfs(struct err *e)
+{
+	int r = mount_at("tmpfs", "root", "/root", 0, "mode=755", e);
+
+	if (r == 0 && (chdir("/root") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 ||
+		       chroot(".") < 0 || chdir("/") < 0))
+		r = err_sys(e, -errno, "guest: leave the initramfs");
+	return r;
+}
+
 int setup_early(struct agent_options *o, struct err *e)
 {
-	int r = mount_at("devtmpfs", "dev", "/dev", MS_NOSUID, "mode=755", e);
+	int r = leave_initramfs(e);
+
+	if (r == 0)
+		r = mount_at("devtmpfs", "dev", "/dev", MS_NOSUID, "mode=755", e);
 
 	if (r == 0)
 		r = mount_at("proc", "proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e);
@@ -103,6 +118,7 @@ static int load_module(const char *name, struct err *e)
 		return err_sys(e, -errno, "guest: module '%s'", name);
 	if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST && errno != ENODEV)
 		return err_sys(e, -errno, "guest: load module '%s'", name);
+	unlink(path); /* its memory is the guest's */
 	return 0;
 }
 

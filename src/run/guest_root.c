@@ -88,7 +88,7 @@ static void __attribute__((noreturn)) child(const struct container_overlay *laye
 		dprintf(2, "merge the layers: %s\n", strerrordesc_np(errno));
 		_exit(1);
 	}
-	execlp("mkfs.erofs", "mkfs.erofs", "--quiet", "-T0", "-U", "clear", to, from, (char *)NULL);
+	execlp("mkfs.erofs", "mkfs.erofs", "--quiet", "--preserve-mtime", to, from, (char *)NULL);
 	if (errno == ENOENT)
 		dprintf(2, "not installed. Fix: apt-get install erofs-utils\n");
 	else

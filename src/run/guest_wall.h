@@ -11,7 +11,6 @@ struct guest_kind {
 	const char *root_device;  /* "/dev/xvda" */
 	const char *agent_device; /* "/dev/hvc1" */
 	guest_vmm_fn *vmm;
-	int (*probe)(struct err *e);
 };
 
 int guest_create(const struct guest_kind *kind, struct instance *in, const struct wall_create *a,

@@ -10,9 +10,11 @@
 #include "run/wall.h"
 
 extern const struct wall_ops wall_container;
+extern const struct wall_ops wall_pv;
 
 const struct wall_ops *const walls[] = {
 	&wall_container,
+	&wall_pv,
 	NULL,
 };
 
