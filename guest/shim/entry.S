@@ -237,7 +237,7 @@ gate_cr3_done:
 	ret
 
 	.section .header, "a"
-	.globl	shim_header, gate_cr3_offset
+	.globl	shim_header
 shim_header:
 	.quad	0x6d6968732d767031
 	.quad	shim_trap, shim_nested, shim_syscall, shim_boot
@@ -245,8 +245,8 @@ shim_header:
 	.quad	entry_call - entry_start + AREA_ENTRY, entry_iret - entry_start + AREA_ENTRY
 	.quad	entry_vectors - entry_start + AREA_ENTRY
 	.quad	stub_debug - stubs_start, stub_syscall - stubs_start
-gate_cr3_offset:
 	.quad	gate_cr3 - entry_start + AREA_ENTRY
+	.quad	leave - entry_start + AREA_ENTRY
 
 	/* size_t copy_bytes(void *to, const void *from, size_t n): bytes left when a page was missing */
 	.text

@@ -105,5 +105,6 @@ struct shim_header {
 	uint64_t entry_boot, entry_syscall, entry_call, entry_iret, entry_vectors;
 	uint64_t stub_debug, stub_syscall;
 	uint64_t gate_cr3; /* also a function of the shim: reload CR3 from struct pv_gate */
+	uint64_t entry_end; /* entry code before this leads to `trap` or `syscall` */
 };
 #define SHIM_MAGIC 0x6d6968732d767031ull

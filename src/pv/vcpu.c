@@ -27,7 +27,8 @@
 
 #include "base/util.h"
 
-#define RETRY_NS 300000ull /* less storms: each try is an exit */
+#define RETRY_NS  300000ull  /* less storms: each try is an exit */
+#define ASSURE_NS 4000000ull /* when it should not be needed */
 
 #define MSR_STAR   0xc0000081u
 #define MSR_LSTAR  0xc0000082u
@@ -123,18 +124,20 @@ static enum place where_is(struct pv_vcpu *v, uint64_t rip, unsigned dpl,
 	const struct shim_header *h = &v->d->shim;
 	uint64_t offset = (rip - PV_HV) % PV_AREA_SIZE;
 
-	if (rip >> 39 == PV_HV >> 39) {
-		/* A stub leads into the shim, but for those that lead to user code. */
-		if (rip - PV_HV < PV_VCPUS_MAX * (uint64_t)PV_AREA_SIZE && offset < AREA_GDT)
-			return offset < h->stub_debug || offset >= AREA_STUBS_MERGED
-				       ? WILL_LOOK
-				       : MAY_HAVE_LOOKED;
-		return __atomic_load_n(&v->page->leaving, __ATOMIC_RELAXED) ? MAY_HAVE_LOOKED
-									    : WILL_LOOK;
-	}
-	if (ev->exception.injected || ev->exception.pending || ev->interrupt.injected)
-		return WILL_LOOK; /* what is being delivered leads into the shim */
-	return dpl == 3 ? IN_GUEST : MAY_HAVE_LOOKED;
+	bool in_area = rip - PV_HV < PV_VCPUS_MAX * (uint64_t)PV_AREA_SIZE;
+
+	if (rip >> 39 != PV_HV >> 39)
+		return dpl != 3 || ev->exception.injected || ev->exception.pending ||
+				       ev->interrupt.injected
+			       ? MAY_HAVE_LOOKED
+			       : IN_GUEST;
+	/* A stub leads into the shim, but for those that lead to user code. */
+	if (in_area && offset < AREA_GDT)
+		return offset < h->stub_debug || offset >= AREA_STUBS_MERGED ? WILL_LOOK
+									     : MAY_HAVE_LOOKED;
+	if (in_area && offset >= AREA_ENTRY && offset < h->entry_end)
+		return WILL_LOOK;
+	return __atomic_load_n(&v->page->leaving, __ATOMIC_RELAXED) ? MAY_HAVE_LOOKED : WILL_LOOK;
 }
 
 /* After an interruption, with the registers in `run`: enters the shim's upcall vector if something is due. */
@@ -155,6 +158,7 @@ static void deliver(struct pv_vcpu *v)
 	case IN_GUEST:
 		break;
 	case WILL_LOOK:
+		v->retry_at = now_ns() + ASSURE_NS;
 		return;
 	case MAY_HAVE_LOOKED:
 		v->retried++;
