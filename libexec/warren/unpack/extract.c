@@ -52,10 +52,20 @@ static void __attribute__((noreturn)) fail(const struct extract *x, const char *
 	die("entry '%s': %s: %s", x->name, what, strerrordesc_np(errno));
 }
 
+/* Some writers (umoci's insert) leave out the padding behind the last file. It is added here, behind the
+ * digests; a stream that was cut short is caught by them, or by its missing end mark. */
 static la_ssize_t feed(struct archive *a, void *data, const void **p)
 {
+	static const char zeros[512];
+	struct stream *s = data;
+	size_t n = stream_next(s, p);
+
 	(void)a;
-	return (la_ssize_t)stream_next(data, p);
+	if (n || s->padded)
+		return (la_ssize_t)n;
+	s->padded = true;
+	*p = zeros;
+	return (la_ssize_t)(-s->out_bytes & 511);
 }
 
 static void owner_of(const struct extract *x, uid_t *uid, gid_t *gid)
@@ -413,11 +423,13 @@ const char *kind_of(struct stream *s)
 	static const char hex[] = "0123456789abcdef";
 	struct archive *tar = open_tar(s);
 	struct archive_entry *entry;
+	bool any = false;
 	int r;
 
 	while ((r = archive_read_next_header(tar, &entry)) >= ARCHIVE_WARN && r != ARCHIVE_EOF) {
 		const char *p = archive_entry_pathname(entry);
 
+		any = true;
 		p = p ? p : "";
 		p += str_after(p, "./") ? 2 : 0;
 		if (!*p || streq(p, "."))
@@ -433,6 +445,8 @@ const char *kind_of(struct stream *s)
 	}
 	if (r < ARCHIVE_WARN)
 		die("tar: %s", archive_error_string(tar));
+	if (any)
+		return "rootfs";
 	die("empty: %llu bytes hold no tar archive", (unsigned long long)s->in_bytes);
 }
 

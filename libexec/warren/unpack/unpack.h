@@ -30,7 +30,7 @@ struct stream {
 	struct sha256 in, out;
 	uint64_t in_bytes, out_bytes;
 	size_t zeros; /* zero bytes at the end so far */
-	bool ended;
+	bool ended, padded;
 	const char *packing; /* "gzip", "zstd", ...: libarchive's word */
 	void *buffer;
 };

@@ -338,6 +338,17 @@ static int bring_docker(struct layout *l, const struct docker_entry *x)
 			      l->e);
 }
 
+/* Whether two names mean the same image: "a" is docker.io/library/a:latest. */
+static bool same_name(const char *a, const char *b)
+{
+	struct reference x, y;
+	char one[1024], two[1024];
+
+	return reference_parse(a, &x, NULL) == 0 && reference_parse(b, &y, NULL) == 0 &&
+	       reference_format(&x, one, sizeof(one)) == 0 &&
+	       reference_format(&y, two, sizeof(two)) == 0 && strcmp(one, two) == 0;
+}
+
 int layout_import_docker(struct layout *l)
 {
 	__attribute__((cleanup(buf_fini))) struct buf text = BUF_INIT(DOCUMENT_MAX);
@@ -356,7 +367,7 @@ int layout_import_docker(struct layout *l)
 		bool wanted = !l->tag;
 
 		for (size_t k = 0; !wanted && k < v[i].tags.n; k++)
-			wanted = strcmp(v[i].tags.v[k], l->tag) == 0;
+			wanted = same_name(v[i].tags.v[k], l->tag);
 		if (!wanted)
 			continue;
 		r = bring_docker(l, &v[i]);

@@ -82,9 +82,9 @@ static void sweep(struct store *s)
 	cleanup_closedir DIR *d = tmp < 0 ? NULL : fdopendir(tmp);
 
 	for (struct dirent *x; d && (x = readdir(d));) {
-		if (x->d_name[0] == '.' || x->d_type != DT_DIR)
+		if (x->d_name[0] == '.')
 			continue;
-		cleanup_fd int fd = openat(tmp, x->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		cleanup_fd int fd = openat(tmp, x->d_name, O_RDONLY | O_CLOEXEC);
 
 		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 			tree_remove(tmp, x->d_name);
