@@ -124,7 +124,7 @@ int main(int argc, char **argv)
 	stream_drain(&s);
 	if (s.out_bytes == 0 && !o.files)
 		die("empty: %llu bytes hold no tar archive", (unsigned long long)s.in_bytes);
-	if (o.whole && s.zeros < 1024)
+	if (o.whole && (s.zeros < 1024 || s.out_bytes % 512))
 		die("truncated: the tar archive has no end mark");
 	sha256_finish(&s.in, raw);
 	digest_from_bytes(raw, in);
