@@ -99,5 +99,19 @@ def virtqueue():
         yield bytes([flags, size, 0, 0, 0, 0, 0, 0]) + bytes(memory)
 
 
+def share():
+    def ask(opcode, node, body):
+        body += b"\0" * (-len(body) % 8)
+        return bytes([len(body) // 8 & ~1, opcode, node]) + body
+
+    # Lookups, attributes, open and read, a directory, extended attributes, forgetting.
+    yield (ask(1, 1, b"file\0") + ask(3, 2, bytes(16)) + ask(14, 2, bytes(8)) + ask(15, 2, struct.pack("<QQIIQII", 0, 0, 9, 0, 0, 0, 0))
+           + ask(18, 2, bytes(24)) + ask(2, 2, struct.pack("<Q", 1)))
+    yield (ask(27, 1, bytes(8)) + ask(28, 1, struct.pack("<QQIIQII", 0, 0, 4096, 0, 0, 0, 0))
+           + ask(44, 1, struct.pack("<QQIIQII", 0, 0, 4096, 0, 0, 0, 0)) + ask(29, 1, bytes(24)))
+    yield ask(1, 1, b"link\0") + ask(5, 2, b"") + ask(22, 1, struct.pack("<II", 100, 0) + b"user.a\0") + ask(17, 1, b"")
+    yield ask(4, 1, bytes(88)) + ask(12, 1, struct.pack("<Q", 1) + b"a\0b\0") + ask(38, 1, b"") + ask(26, 0, struct.pack("<IIII", 7, 38, 0, 0))
+
+
 def of(name):
-    return list(globals()[name]()) if name in ("tar", "elf", "agent", "control", "dbus", "virtqueue") else []
+    return list(globals()[name]()) if name in ("tar", "elf", "agent", "control", "dbus", "share", "virtqueue") else []
