@@ -9,10 +9,11 @@
  * a read-only bind of the host's, devpts loses an unmapped gid.
  *
  * Trust: the root is hostile, sources are the config's. Threads: none; runs in init, rootfs_open_trees in the
- * parent. #syscalls: mount open_tree move_mount mount_setattr fstat close clone3 kill wait4 openat write
+ * parent. #syscalls: mount openat2 open_tree move_mount mount_setattr fstat close clone3 kill wait4 openat write
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -174,6 +175,28 @@ static int copy_up(struct rootfs *r, const char *destination, int from, struct e
 	return err ? err_sys(e, err, "tmpcopyup") : 0;
 }
 
+/* The mount point of a new file system. That of a procfs or sysfs must be reached without links: masked and
+ * read-only paths count on it (CVE-2019-19921). */
+static int make_target(const struct rootfs *r, const struct oci_mount *m, struct err *e)
+{
+	cleanup_fd int target = root_make(r->root, m->destination, true);
+
+	if (target < 0)
+		return err_sys(e, target, "make the mount point");
+	if (m->type && (streq(m->type, "proc") || streq(m->type, "sysfs"))) {
+		const char *name = m->destination + strspn(m->destination, "/");
+		int plain = sys_openat2(r->root, *name ? name : ".", O_PATH | O_CLOEXEC, 0,
+					RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+
+		if (plain == -ELOOP)
+			return err_set(e, -ELOOP, "the mount point is reached by a symbolic link");
+		if (plain < 0)
+			return err_sys(e, plain, "open the mount point");
+		return plain;
+	}
+	return steal_fd(&target);
+}
+
 static int apply_new(struct rootfs *r, const struct oci_mount *m, struct mount_opts *o,
 		     struct err *e)
 {
@@ -190,10 +213,10 @@ static int apply_new(struct rootfs *r, const struct oci_mount *m, struct mount_o
 			return err_sys(e, -errno, "remount");
 		return 0;
 	}
-	cleanup_fd int target = root_make(r->root, m->destination, true);
+	cleanup_fd int target = make_target(r, m, e);
 
 	if (target < 0)
-		return err_sys(e, target, "make the mount point");
+		return target;
 	if (copy) {
 		from = openat(target, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (from < 0)

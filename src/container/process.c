@@ -268,16 +268,23 @@ static void own_stdio(const struct oci_process *p)
 }
 
 /* Inherited by accident, a directory descriptor or working directory of the host would be a way out
- * (CVE-2024-21626): where we are must have a name below our root. */
-static int enter_cwd(const struct oci_process *p, struct err *e)
+ * (CVE-2024-21626): where we are must have a name below our root. The kernel's answer is what counts; libc's
+ * getcwd() would go looking for a name when there is none. */
+static int check_cwd(const struct oci_process *p, struct err *e)
 {
 	char where[PATH_MAX];
+	long n = syscall(SYS_getcwd, where, sizeof(where));
 
-	if (chdir(p->cwd) < 0)
-		return err_sys(e, -errno, "cwd '%s'", p->cwd);
-	if (!getcwd(where, sizeof(where)) || where[0] != '/')
+	if (n <= 0 || where[0] != '/')
 		return err_set(e, -EXDEV, "cwd '%s': leads out of the container", p->cwd);
 	return 0;
+}
+
+static int enter_cwd(const struct oci_process *p, struct err *e)
+{
+	if (chdir(p->cwd) < 0)
+		return err_sys(e, -errno, "cwd '%s'", p->cwd);
+	return check_cwd(p, e);
 }
 
 static const char *env_get(const struct oci_process *p, const char *name)
@@ -434,6 +441,8 @@ int process_become(struct process_setup *s, struct err *e)
 	/* The directory may be one that only the user, or only root, can enter. */
 	bool entered = !err && chdir(p->cwd) == 0;
 
+	if (entered)
+		err = check_cwd(p, e);
 	if (!err)
 		err = switch_user(s, e);
 	if (!err && (!entered || access(".", X_OK) == 0))

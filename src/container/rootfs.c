@@ -10,19 +10,24 @@
  * that device, never with what the container calls /dev/null. Masked directories share one empty tmpfs.
  *
  * Trust: the root's content is hostile, also while we work. Threads: none; runs in init.
- * #syscalls: mount open_tree move_mount mount_setattr pivot_root umount2 fchdir chroot statx openat fstat
+ * #syscalls: mount open_tree move_mount mount_setattr pivot_root umount2 fchdir chroot statx openat openat2
+ * fstat fstatfs
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "container/mount_int.h"
 #include "container/resolve_int.h"
 #include "os/sys.h"
@@ -201,9 +206,52 @@ static int mask_directory(int target, int *empty, struct err *e)
 	return r ? err_sys(e, r, "tmpfs") : 0;
 }
 
+/* Whether the config mounts this file system at `path`. */
+static bool mounts_at(const struct oci_spec *spec, const char *path, const char *type)
+{
+	for (size_t i = 0; i < spec->mounts_n; i++) {
+		const char *rest = str_after(spec->mounts[i].destination, path);
+
+		if (rest && !rest[strspn(rest, "/")] && spec->mounts[i].type &&
+		    streq(spec->mounts[i].type, type))
+			return true;
+	}
+	return false;
+}
+
+/* Opens a path to be masked or protected. What lies below the procfs and the sysfs that the config mounts is looked
+ * up below these, and they are looked up without links and by their kind: somebody who shares the root could have
+ * moved them away since, and would be left with an open one (CVE-2019-19921). -EXDEV: it is another one. */
+static int open_protected(const struct rootfs *r, const char *path)
+{
+	static const struct {
+		const char *below, *at, *type;
+		long magic;
+	} kernels[] = {
+		{ "/proc/", "/proc", "proc", PROC_SUPER_MAGIC },
+		{ "/sys/", "/sys", "sysfs", SYSFS_MAGIC },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kernels); i++) {
+		const char *rest = str_after(path, kernels[i].below);
+		struct statfs st;
+
+		if (!rest || !mounts_at(r->args->spec, kernels[i].at, kernels[i].type))
+			continue;
+		cleanup_fd int top = sys_openat2(r->root, kernels[i].at + 1, O_PATH | O_CLOEXEC, 0,
+						 RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+
+		if (top < 0 || fstatfs(top, &st) < 0 || st.f_type != kernels[i].magic)
+			return -EXDEV;
+		return sys_openat2(top, rest, O_PATH | O_CLOEXEC, 0,
+				   RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+	}
+	return root_open(r->root, path);
+}
+
 static int mask_path(struct rootfs *r, const char *path, int *empty, struct err *e)
 {
-	cleanup_fd int target = root_open(r->root, path);
+	cleanup_fd int target = open_protected(r, path);
 	struct stat st;
 
 	if (target == -ENOENT || target == -ENOTDIR || target == -EACCES)
@@ -231,7 +279,7 @@ static int set_read_only(int tree, bool recursive)
 
 static int protect_path(struct rootfs *r, const char *path, struct err *e)
 {
-	cleanup_fd int target = root_open(r->root, path);
+	cleanup_fd int target = open_protected(r, path);
 
 	if (target == -ENOENT || target == -ENOTDIR)
 		return 0;
