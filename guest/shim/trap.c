@@ -21,7 +21,7 @@ enum leave shim_boot(struct vcpu *v, struct regs *r);
 extern const struct {
 	uint64_t at, mend;
 } fixups_start[], fixups_end[];
-extern const struct shim_header shim_header;
+extern const struct shim_header shim_header __attribute__((visibility("hidden")));
 
 #define BIT(n) (1ull << (n))
 
