@@ -4,11 +4,11 @@
  * record that is there is true. When it is missing although the store was interrupted (its `dirty` mark is
  * there), the store is asked to repair itself, once.
  *
- * An instance claims its image by a file in uses/ and looks again whether the record is still there; the
+ * An instance claims its image by a link in uses/ (made whole in one step) and looks again whether the record is still there; the
  * store removes the record first and looks for claims then. One of the two sees the other.
  *
  * Trust: the data directory is the user's own. Threads: any. #syscalls: openat read close mkdir getdents64
- * #syscalls: unlink access faccessat2
+ * #syscalls: unlink symlink access faccessat2
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -228,16 +229,16 @@ int image_hold(const struct image *img, const char *instance, const char *dir, s
 	char path[PATH_MAX], record[80];
 	int r = claim_path(img->data, img->id, instance, path, sizeof(path));
 
-	if (!r)
-		r = file_replace(AT_FDCWD, path, dir, strlen(dir), 0600, false);
+	if (!r && symlink(dir, path) < 0)
+		r = -errno;
 	if (r == -ENOENT) {
 		char *slash = strrchr(path, '/');
 
 		*slash = '\0';
 		r = tree_make(path);
 		*slash = '/';
-		if (!r)
-			r = file_replace(AT_FDCWD, path, dir, strlen(dir), 0600, false);
+		if (!r && symlink(dir, path) < 0)
+			r = -errno;
 	}
 	if (r)
 		return err_sys(e, r, "claim image '%s'", img->name);

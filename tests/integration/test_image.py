@@ -569,10 +569,11 @@ def test_an_image_in_use_stays(store, tmp_path):
     ident = store.inspect("it")["Id"][7:]
     claim = store.path / "uses" / ident / "someone"
     claim.parent.mkdir()
-    claim.write_text(str(tmp_path))
+    claim.symlink_to(tmp_path)
     assert "used by instance" in store.run("rmi", "it").stderr
     assert store.inspect("it")
-    claim.write_text(str(tmp_path / "gone"))
+    claim.unlink()
+    claim.symlink_to(tmp_path / "gone")
     store.ok("rmi", "it")
 
 

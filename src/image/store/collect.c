@@ -4,7 +4,7 @@
  * layers/ and blobs/ without a row goes, whether its row was just removed or a cut-off change never made one.
  *
  * Trust: the store is ours; layers' content is hostile and only unlinked. Threads: one.
- * #syscalls: openat flock getdents64 unlinkat newfstatat read
+ * #syscalls: openat flock getdents64 unlinkat newfstatat readlinkat
  */
 #include <dirent.h>
 #include <errno.h>
@@ -20,7 +20,6 @@
 #include "base/str.h"
 #include "image/store/db.h"
 #include "image/store/store.h"
-#include "os/file.h"
 #include "os/tree.h"
 
 void claims_find(struct store *s, const char *id, char *instance, size_t size)
@@ -33,12 +32,15 @@ void claims_find(struct store *s, const char *id, char *instance, size_t size)
 	cleanup_closedir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 
 	for (struct dirent *x; d && !*instance && (x = readdir(d));) {
-		__attribute__((cleanup(buf_fini))) struct buf b = BUF_INIT(PATH_MAX);
+		char target[PATH_MAX];
 		struct stat st;
 
-		if (x->d_name[0] == '.' || file_read(fd, x->d_name, &b))
+		if (x->d_name[0] == '.')
 			continue;
-		if (stat(buf_str(&b), &st) < 0 && errno == ENOENT)
+		ssize_t n = readlinkat(fd, x->d_name, target, sizeof(target) - 1);
+
+		target[n > 0 ? n : 0] = '\0';
+		if (n < 0 || (stat(target, &st) < 0 && errno == ENOENT))
 			unlinkat(fd, x->d_name, 0);
 		else
 			snprintf(instance, size, "%s", x->d_name);
