@@ -19,6 +19,8 @@ int cli_run(const struct command *cmd, const char *path, int argc, char **argv);
 
 /* Prints an error that does not end the command. */
 void cli_complain(const struct err *e);
+/* `fn` also gets the text of every error that is printed. */
+void cli_on_error(void (*fn)(const char *text));
 
 /* The command of that name in the table, NULL: none. */
 const struct command *cli_find(const struct command *const *table, const char *name);

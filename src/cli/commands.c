@@ -37,6 +37,7 @@ extern const struct command cmd_stop;
 extern const struct command cmd_tag;
 extern const struct command cmd_top;
 extern const struct command cmd_unpause;
+extern const struct command cmd_oci;
 extern const struct command cmd_version;
 extern const struct command cmd_wait;
 
@@ -74,6 +75,7 @@ const struct command *const commands[] = {
 	&cmd_tag,
 	&cmd_top,
 	&cmd_unpause,
+	&cmd_oci,
 	&cmd_version,
 	&cmd_wait,
 	NULL,

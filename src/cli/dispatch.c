@@ -12,12 +12,24 @@
 #include "base/cleanup.h"
 #include "cli/cli.h"
 
+static void (*error_hook)(const char *text);
+
+void cli_on_error(void (*fn)(const char *text))
+{
+	error_hook = fn;
+}
+
 static void print_error(const char *path, const struct err *e, int code)
 {
-	if (e->msg[0])
-		fprintf(stderr, "Error: %s\n", e->msg);
-	else
-		fprintf(stderr, "Error: %s: %s\n", path, strerror(code < 0 ? -code : EINVAL));
+	struct err plain = ERR_INIT;
+
+	if (!e->msg[0]) {
+		err_sys(&plain, code < 0 ? code : -EINVAL, "%s", path);
+		e = &plain;
+	}
+	fprintf(stderr, "Error: %s\n", e->msg);
+	if (error_hook)
+		error_hook(e->msg);
 }
 
 void cli_complain(const struct err *e)
@@ -31,7 +43,7 @@ int cli_run(const struct command *cmd, const char *path, int argc, char **argv)
 	struct err e = ERR_INIT;
 
 	snprintf(full, sizeof(full), "%s %s", path, cmd->name);
-	if (cmd->subs)
+	if (cmd->subs && !cmd->run)
 		return cli_dispatch(cmd->subs, full, argc, argv);
 	cleanup_free void *settings = calloc(1, cmd->settings_size ? cmd->settings_size : 1);
 

@@ -280,6 +280,12 @@ int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e
 	return 0;
 }
 
+void cgroup_close(struct cgroup *cg)
+{
+	for (int i = 0; i < cg->n; i++)
+		close_fd(&cg->dirs[i].join_fd);
+}
+
 int cgroup_clone_fd(const struct cgroup *cg)
 {
 	const struct cgroup_dir *d = cgroup_dir_v2(cg);

@@ -69,6 +69,9 @@ int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e
 /* For a cgroup that exists: opens the join descriptors. 0 or -errno. */
 int cgroup_open(struct cgroup *cg, struct err *e);
 
+/* Closes what cgroup_create() and cgroup_open() opened. */
+void cgroup_close(struct cgroup *cg);
+
 /* The v2 directory for CLONE_INTO_CGROUP, or -1: then clone3 goes without that flag. */
 int cgroup_clone_fd(const struct cgroup *cg);
 

@@ -187,10 +187,28 @@ static int set_up_terminal(struct init *in, struct err *e)
 	return err ? err_sys(e, err, "terminal") : 0;
 }
 
+/* What the parent had open for itself, its lock on the instance above all, ends here. */
+static void leave_parent(struct init *in)
+{
+	if (in->args->dir >= 0)
+		close(in->args->dir);
+	if (in->args->console_socket >= 0)
+		close(in->args->console_socket);
+}
+
+/* Ways to the host that waiting needs no more. */
+static void close_host(struct init *in)
+{
+	close_fd(&in->rootfs.root);
+	close_fd(&in->rootfs.null);
+	close_fd(&in->process.proc);
+}
+
 static int create(struct init *in, struct err *e)
 {
 	int err = cgroup_join(in->cgroup, e);
 
+	cgroup_close(in->cgroup);
 	if (!err)
 		err = init_wait_for_parent(in, e);
 	if (!err)
@@ -251,8 +269,11 @@ static int wait_for_start(struct init *in, struct err *e)
 void init_main(struct init *in)
 {
 	struct err e = ERR_INIT;
+
+	leave_parent(in);
 	int err = create(in, &e);
 
+	close_host(in);
 	if (!err)
 		err = wait_for_start(in, &e);
 	if (!err)
