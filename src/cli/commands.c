@@ -9,7 +9,9 @@
 extern const struct command cmd_attach;
 extern const struct command cmd_complete;
 extern const struct command cmd_completion;
+extern const struct command cmd_cp;
 extern const struct command cmd_create;
+extern const struct command cmd_diff;
 extern const struct command cmd_doctor;
 extern const struct command cmd_events;
 extern const struct command cmd_exec;
@@ -47,7 +49,9 @@ const struct command *const commands[] = {
 	&cmd_attach,
 	&cmd_complete,
 	&cmd_completion,
+	&cmd_cp,
 	&cmd_create,
+	&cmd_diff,
 	&cmd_doctor,
 	&cmd_events,
 	&cmd_exec,
