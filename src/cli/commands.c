@@ -40,6 +40,7 @@ extern const struct command cmd_tag;
 extern const struct command cmd_top;
 extern const struct command cmd_unpause;
 extern const struct command cmd_oci;
+extern const struct command cmd_update;
 extern const struct command cmd_version;
 extern const struct command cmd_wait;
 
@@ -80,6 +81,7 @@ const struct command *const commands[] = {
 	&cmd_top,
 	&cmd_unpause,
 	&cmd_oci,
+	&cmd_update,
 	&cmd_version,
 	&cmd_wait,
 	NULL,
