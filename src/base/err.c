@@ -94,6 +94,8 @@ int err_wrap(struct err *e, const char *fmt, ...)
 
 void err_clear(struct err *e)
 {
+	if (!e)
+		return;
 	e->code = 0;
 	e->msg[0] = '\0';
 }

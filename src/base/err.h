@@ -27,7 +27,7 @@ int err_sys(struct err *e, int code, const char *fmt, ...) __attribute__((format
 /* Puts "<text>: " before what is there, where the intent is known. Returns e->code. */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Forgets what was set. */
+/* Forgets what was set. `e` may be NULL. */
 void err_clear(struct err *e);
 
 /* After bytes came from another process: bounds `code` and terminates `msg`. */

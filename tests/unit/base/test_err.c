@@ -49,6 +49,7 @@ static void no_error_struct_is_fine(void **state)
 	(void)state;
 	assert_int_equal(err_set(NULL, -EPERM, "x"), -EPERM);
 	err_wrap(NULL, "y");
+	err_clear(NULL);
 }
 
 static void forgets(void **state)
