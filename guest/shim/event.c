@@ -70,8 +70,18 @@ static void set_pending(struct vcpu *v, uint64_t port)
 
 	if (__atomic_fetch_or(&s->pending[port >> 6], bit, __ATOMIC_SEQ_CST) & bit)
 		return;
-	if (!(__atomic_load_n(&s->mask[port >> 6], __ATOMIC_SEQ_CST) & bit))
+	if (!(__atomic_load_n(&s->mask[port >> 6], __ATOMIC_SEQ_CST) & bit)) {
 		notify(v, port);
+		return;
+	}
+	unsigned target = port_at(port)->vcpu;
+
+	/* A masked port may still be what a vCPU polls. */
+	if (target < shared()->vcpus && target != v->index &&
+	    __atomic_load_n(&page_of(target)->polling, __ATOMIC_SEQ_CST)) {
+		v->page->arg[0] = 1ull << target;
+		leave_guest(v, PV_OP_KICK);
+	}
 }
 
 /* A free port, now of `kind`; 0 when none is left. */

@@ -165,7 +165,26 @@ static int64_t block(struct vcpu *v)
 	v->info->upcall_mask = 0;
 	if (!__atomic_load_n(&v->info->upcall_pending, __ATOMIC_SEQ_CST)) {
 		v->page->arg[0] = 0;
+		v->page->arg[1] = 0;
 		leave_guest(v, PV_OP_BLOCK);
+	}
+	return 0;
+}
+
+/* 1 when one of the ports is pending, 0 when none is, or an error. */
+static int64_t any_pending(const struct xen_sched_poll *p)
+{
+	for (uint32_t i = 0; i < p->nr_ports; i++) {
+		uint32_t port;
+
+		if (!copy_in(&port, p->ports + i * sizeof(port), sizeof(port)))
+			return -XEN_EFAULT;
+		if (port >= XEN_PORTS)
+			return -XEN_EINVAL;
+		if (__atomic_load_n(&shared_info()->pending[port >> 6], __ATOMIC_SEQ_CST) >>
+			    (port & 63) &
+		    1)
+			return 1;
 	}
 	return 0;
 }
@@ -174,23 +193,21 @@ static int64_t block(struct vcpu *v)
 static int64_t poll(struct vcpu *v, uint64_t arg)
 {
 	struct xen_sched_poll p;
-	uint32_t port;
 
 	if (!copy_in(&p, arg, sizeof(p)))
 		return -XEN_EFAULT;
-	for (uint32_t i = 0; i < p.nr_ports && i < 128; i++) {
-		if (!copy_in(&port, p.ports + i * sizeof(port), sizeof(port)))
-			return -XEN_EFAULT;
-		if (port >= XEN_PORTS)
-			return -XEN_EINVAL;
-		if (__atomic_load_n(&shared_info()->pending[port >> 6], __ATOMIC_SEQ_CST) >>
-			    (port & 63) &
-		    1)
-			return 0;
+	if (p.nr_ports > 128)
+		return -XEN_EINVAL;
+	__atomic_store_n(&v->page->polling, 1, __ATOMIC_SEQ_CST);
+	int64_t r = any_pending(&p);
+
+	if (r == 0) {
+		v->page->arg[0] = p.timeout;
+		v->page->arg[1] = 1;
+		leave_guest(v, PV_OP_BLOCK);
 	}
-	v->page->arg[0] = p.timeout;
-	leave_guest(v, PV_OP_BLOCK);
-	return 0;
+	__atomic_store_n(&v->page->polling, 0, __ATOMIC_SEQ_CST);
+	return r < 0 ? r : 0;
 }
 
 int64_t hc_sched_op(struct vcpu *v, const uint64_t *a)

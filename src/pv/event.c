@@ -24,10 +24,14 @@ void pv_event_raise(struct pv_domain *d, uint32_t port)
 
 	if (__atomic_fetch_or(&d->info->pending[port >> 6], bit, __ATOMIC_SEQ_CST) & bit)
 		return;
-	if (__atomic_load_n(&d->info->mask[port >> 6], __ATOMIC_SEQ_CST) & bit)
-		return;
 	unsigned target = __atomic_load_n(&d->ports[port].vcpu, __ATOMIC_RELAXED);
 	struct pv_vcpu *v = &d->vcpu[target < d->vcpus ? target : 0];
+
+	if (__atomic_load_n(&d->info->mask[port >> 6], __ATOMIC_SEQ_CST) & bit) {
+		if (__atomic_load_n(&v->page->polling, __ATOMIC_SEQ_CST))
+			pv_vcpu_wake(v);
+		return;
+	}
 	struct xen_vcpu_info *info = memory_at(
 		&d->mem, GPA(__atomic_load_n(&v->page->vcpu_info_gpa, __ATOMIC_RELAXED)),
 		sizeof(*info));

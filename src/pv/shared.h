@@ -12,7 +12,7 @@ enum pv_op {
 	PV_OP_BOOT = 1, /* first instruction; arg 0: TSC */
 	PV_OP_CONSOLE,	/* arg 0: bytes in `text` */
 	PV_OP_TIMER,	/* arg 0: system time in ns, 0: none */
-	PV_OP_BLOCK,	/* until an event, or system time arg 0 when not 0 */
+	PV_OP_BLOCK,	/* until an event, or system time arg 0 when not 0; arg 1: or any wake */
 	PV_OP_SEND,	/* arg 0: port */
 	PV_OP_SHUTDOWN, /* arg 0: reason, XEN_SHUTDOWN_* */
 	PV_OP_BROKEN,	/* arg 0: enum pv_broken, 1..4: facts */
@@ -79,8 +79,8 @@ struct pv_vcpu_page {
 	uint64_t vcpu_info_gpa;
 	uint32_t timer_port; /* of VIRQ_TIMER on this vCPU, 0: none */
 	uint32_t flush;	     /* set by the VMM: drop translations on the way out */
-	uint32_t leaving,
-		pad; /* the shim has looked for events, or is about to, and will not again */
+	uint32_t leaving; /* the shim has looked for events, or is about to, and will not again */
+	uint32_t polling; /* waits for a port that may be masked: any change of a port wakes it */
 	/* What happened, for statistics. */
 	uint64_t hypercalls[XEN_HYPERCALLS];
 	uint64_t traps[GATE_FRAMES];
@@ -104,7 +104,7 @@ struct shim_header {
 	uint64_t trap, nested, syscall, boot; /* functions, for struct vcpu */
 	uint64_t entry_boot, entry_syscall, entry_call, entry_iret, entry_vectors;
 	uint64_t stub_debug, stub_syscall;
-	uint64_t gate_cr3; /* also a function of the shim: reload CR3 from struct pv_gate */
+	uint64_t gate_cr3;  /* also a function of the shim: reload CR3 from struct pv_gate */
 	uint64_t entry_end; /* entry code before this leads to `trap` or `syscall` */
 };
 #define SHIM_MAGIC 0x6d6968732d767031ull

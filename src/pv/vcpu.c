@@ -199,8 +199,8 @@ static void deliver(struct pv_vcpu *v)
 	v->injected++;
 }
 
-/* Sleeps until an event or a time. The shim has unmasked events and found none. */
-static void block(struct pv_vcpu *v, uint64_t until)
+/* Sleeps until an event or a time; a poll also ends with any wake since the guest was entered. */
+static void block(struct pv_vcpu *v, uint64_t until, bool poll)
 {
 	uint64_t start = now_ns();
 
@@ -210,15 +210,16 @@ static void block(struct pv_vcpu *v, uint64_t until)
 										: until;
 		uint64_t now = pv_system_time(v->d);
 
-		atomic_store_explicit(&v->wake, 0, memory_order_seq_cst);
+		if (!poll)
+			atomic_store_explicit(&v->wake, 0, memory_order_seq_cst);
 		atomic_store_explicit(&v->state, VCPU_BLOCKED, memory_order_seq_cst);
 		if (event_is_due(v) ||
 		    atomic_load_explicit(&v->d->stopping, memory_order_acquire) ||
 		    (limit && now >= limit))
 			break;
 		futex_wait(&v->wake, 0, limit ? limit - now : UINT64_MAX);
-		if (until && atomic_load_explicit(&v->wake, memory_order_seq_cst))
-			break; /* a poll: the guest looks for itself */
+		if (poll && atomic_load_explicit(&v->wake, memory_order_seq_cst))
+			break;
 	}
 	atomic_store_explicit(&v->state, VCPU_OUT, memory_order_seq_cst);
 	check_timer(v);
@@ -359,7 +360,7 @@ static void serve(struct pv_vcpu *v, uint32_t op)
 		arm_next(v);
 		break;
 	case PV_OP_BLOCK:
-		block(v, arg[0]);
+		block(v, arg[0], arg[1] == 1);
 		break;
 	case PV_OP_SEND:
 		pv_event_sent(d, (uint32_t)arg[0]);
@@ -463,6 +464,21 @@ static void wait_while(struct pv_vcpu *v)
 	}
 }
 
+/* A secondary vCPU begins on the page tables that VCPUOP_initialise named; those that it was made with are gone. */
+static int start_secondary(struct pv_vcpu *v)
+{
+	const struct pv_gate *gate = memory_at(
+		&v->d->mem, GPA(v->d->ram + v->cpu.index * (uint64_t)PV_AREA_SIZE + AREA_GATE),
+		sizeof(*gate));
+	struct kvm_sregs s;
+	int r = gate ? kvm_get_sregs(v->cpu.fd, &s) : -EFAULT;
+
+	if (r)
+		return r;
+	s.cr3 = __atomic_load_n(&gate->kernel_cr3, __ATOMIC_RELAXED);
+	return kvm_set_sregs(v->cpu.fd, &s);
+}
+
 static void *thread(void *arg)
 {
 	struct pv_vcpu *v = arg;
@@ -485,10 +501,15 @@ static void *thread(void *arg)
 	}
 	v->has_timer = true;
 	v->cpu.run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
-	for (bool in_shim = true;;) {
+	for (bool in_shim = true, fresh = v->cpu.index > 0;;) {
 		wait_while(v);
 		if (atomic_load_explicit(&d->stopping, memory_order_acquire))
 			break;
+		if (fresh && start_secondary(v) < 0)
+			pv_end(d, PV_END_BROKEN,
+			       "guest stopped: vCPU %u cannot start on its page tables",
+			       v->cpu.index);
+		fresh = false;
 		atomic_store_explicit(&v->state, VCPU_GUEST, memory_order_seq_cst);
 		/* Woken since the last look, and not on the way to the shim's own look: look again. */
 		if (atomic_exchange_explicit(&v->wake, 0, memory_order_seq_cst) && !in_shim &&
