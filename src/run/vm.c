@@ -42,8 +42,27 @@ void vm_end(struct vm *v, enum vm_end end, const char *fmt, ...)
 	}
 	pthread_mutex_unlock(&v->end_lock);
 	atomic_store(&v->stopping, true);
+	vm_pause(v, false);
 	if (write(v->stop_fd, &one, sizeof(one)) < 0)
 		return; /* full: the loop is awake already */
+}
+
+void vm_pause(struct vm *v, bool paused)
+{
+	pthread_mutex_lock(&v->pause_lock);
+	v->paused = paused && !atomic_load(&v->stopping);
+	pthread_cond_broadcast(&v->resumed);
+	pthread_mutex_unlock(&v->pause_lock);
+	for (unsigned i = 0; paused && i < v->cpus; i++)
+		vcpu_kick(&v->cpu[i].cpu);
+}
+
+static void wait_while_paused(struct vm *v)
+{
+	pthread_mutex_lock(&v->pause_lock);
+	while (v->paused)
+		pthread_cond_wait(&v->resumed, &v->pause_lock);
+	pthread_mutex_unlock(&v->pause_lock);
 }
 
 void vm_stop(struct vm *v)
@@ -139,12 +158,14 @@ static void *cpu_main(void *arg)
 	while (!atomic_load(&v->stopping)) {
 		int r = vcpu_enter(&c->cpu);
 
-		if (r == -EINTR)
+		if (r == -EINTR) {
 			c->interrupted++;
-		else if (r)
+			wait_while_paused(v);
+		} else if (r) {
 			vm_end(v, VM_END_BROKEN, "vCPU %u: KVM: %s", c->cpu.index, strerror(-r));
-		else
+		} else {
 			serve_exit(c);
+		}
 	}
 	vcpu_leave(&c->cpu);
 	return NULL;
@@ -289,12 +310,28 @@ struct vm *vm_new(const struct vm_config *config, struct err *e)
 	v->mem.fd = -1;
 	list_init(&v->loop.timers);
 	pthread_mutex_init(&v->end_lock, NULL);
+	pthread_mutex_init(&v->pause_lock, NULL);
+	pthread_cond_init(&v->resumed, NULL);
 	v->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (v->stop_fd < 0 || build(v, e)) {
 		vm_free(v);
 		return NULL;
 	}
 	return v;
+}
+
+void vm_stats(struct vm *v, struct vm_stats *stats)
+{
+	*stats = (struct vm_stats){ .setup_ns = v->result.stats.setup_ns };
+	for (unsigned i = 0; i < v->cpus; i++) {
+		const struct vm_cpu *c = &v->cpu[i];
+
+		stats->exits += c->cpu.exits;
+		stats->io += c->io;
+		stats->mmio += c->mmio;
+		stats->unclaimed += c->unclaimed;
+		stats->interrupted += c->interrupted;
+	}
 }
 
 static int start_cpus(struct vm *v, struct err *e)
@@ -312,6 +349,7 @@ static int start_cpus(struct vm *v, struct err *e)
 static void join_cpus(struct vm *v)
 {
 	atomic_store(&v->stopping, true);
+	vm_pause(v, false);
 	for (unsigned i = 0; i < v->cpus; i++) {
 		struct vm_cpu *c = &v->cpu[i];
 
@@ -320,11 +358,6 @@ static void join_cpus(struct vm *v)
 		vcpu_kick(&c->cpu);
 		pthread_join(c->thread, NULL);
 		c->has_thread = false;
-		v->result.stats.exits += c->cpu.exits;
-		v->result.stats.io += c->io;
-		v->result.stats.mmio += c->mmio;
-		v->result.stats.unclaimed += c->unclaimed;
-		v->result.stats.interrupted += c->interrupted;
 	}
 }
 
@@ -341,6 +374,7 @@ int vm_run(struct vm *v, struct vm_result *result, struct err *e)
 	if (!r)
 		r = loop_run(&v->loop);
 	join_cpus(v);
+	vm_stats(v, &v->result.stats);
 	*result = v->result;
 	return r ? err_wrap(e, "virtual machine") : 0;
 }
@@ -357,5 +391,7 @@ void vm_free(struct vm *v)
 	loop_fini(&v->loop);
 	close_fd(&v->stop_fd);
 	pthread_mutex_destroy(&v->end_lock);
+	pthread_mutex_destroy(&v->pause_lock);
+	pthread_cond_destroy(&v->resumed);
 	free(v);
 }

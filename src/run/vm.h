@@ -43,8 +43,9 @@ enum vm_end {
 };
 
 struct vm_stats {
-	uint64_t exits, io, mmio, unclaimed, interrupted;
-	uint64_t setup_ns; /* vm_new to the guest's first instruction */
+	uint64_t exits, io, mmio, unclaimed,
+		interrupted; /* `unclaimed`: accesses that nobody answers */
+	uint64_t setup_ns;   /* vm_new to the guest's first instruction */
 };
 
 struct vm_result {
@@ -61,5 +62,7 @@ struct vm *vm_new(const struct vm_config *config, struct err *e);
 int vm_run(struct vm *v, struct vm_result *result, struct err *e);
 void vm_free(struct vm *v);
 
-/* From any thread while vm_run runs. */
+/* From any thread while vm_run runs. vCPUs stand still while paused; devices finish what they have. */
 void vm_stop(struct vm *v);
+void vm_pause(struct vm *v, bool paused);
+void vm_stats(struct vm *v, struct vm_stats *stats);

@@ -44,7 +44,7 @@ struct vm_cpu {
 	struct vm *vm;
 	pthread_t thread;
 	bool has_thread;
-	uint64_t io, mmio, unclaimed, interrupted; /* own thread */
+	_Atomic uint64_t io, mmio, unclaimed, interrupted; /* written by its own thread */
 };
 
 struct vm {
@@ -65,6 +65,9 @@ struct vm {
 	int stop_fd;
 	struct loop_fd stop_event;
 	_Atomic bool stopping;
+	pthread_mutex_t pause_lock;
+	pthread_cond_t resumed;
+	bool paused; /* under `pause_lock` */
 	pthread_mutex_t end_lock;
 	bool ended;
 	struct vm_result result;

@@ -8,34 +8,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "pv/pv.h"
+#include "run/guest_vmm.h"
 #include "run/guest_wall.h"
-
-/* The process is one VMM. */
-static struct {
-	struct guest_machine *g;
-	struct pv_domain *domain;
-	struct loop_fd orders;
-	struct pv_stats stats;
-	struct guest_report report;
-} vmm;
-
-static void tell(enum guest_report_kind kind)
-{
-	vmm.report.kind = kind;
-	/* Without a monitor there is nobody to tell and soon no VMM: it dies with its parent. */
-	if (send(vmm.g->control, &vmm.report, sizeof(vmm.report), MSG_NOSIGNAL) < 0)
-		_exit(1);
-}
 
 static void add_counts(struct buf *b, const char *name, const uint64_t *v, size_t n)
 {
@@ -45,9 +24,12 @@ static void add_counts(struct buf *b, const char *name, const uint64_t *v, size_
 	}
 }
 
-static void report_stats(void)
+static void stats_text(void *machine, struct buf *b)
 {
-	const struct pv_stats *s = &vmm.stats;
+	static struct pv_stats stats; /* too large for the stack of a jailed thread */
+	const struct pv_stats *s = &stats;
+
+	pv_stats(machine, &stats);
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -65,60 +47,27 @@ static void report_stats(void)
 		{ "flushes", s->flushes },
 		{ "refused", s->refused },
 	};
-	struct buf b = BUF_INIT(sizeof(vmm.report.text) - 1);
-
-	pv_stats(vmm.domain, &vmm.stats);
 	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
-		buf_addf(&b, "%s %llu\n", plain[i].name, (unsigned long long)plain[i].value);
-	add_counts(&b, "hypercall", s->hypercalls, ARRAY_SIZE(s->hypercalls));
-	add_counts(&b, "trap", s->traps, ARRAY_SIZE(s->traps));
-	add_counts(&b, "service", s->ops, ARRAY_SIZE(s->ops));
-	vmm.report.text_len = (uint32_t)b.len;
-	memcpy(vmm.report.text, buf_str(&b), b.len);
-	buf_fini(&b);
-	tell(GUEST_REPORT_STATS);
+		buf_addf(b, "%s %llu\n", plain[i].name, (unsigned long long)plain[i].value);
+	add_counts(b, "hypercall", s->hypercalls, ARRAY_SIZE(s->hypercalls));
+	add_counts(b, "trap", s->traps, ARRAY_SIZE(s->traps));
+	add_counts(b, "service", s->ops, ARRAY_SIZE(s->ops));
 }
 
-static void order_came(struct loop_fd *w, uint32_t events)
+static void stop(void *machine)
 {
-	struct guest_order o;
-	ssize_t n = recv(w->fd, &o, sizeof(o), MSG_DONTWAIT);
-
-	(void)events;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n != (ssize_t)sizeof(o)) {
-		pv_stop(vmm.domain);
-		return;
-	}
-	switch (o.kind) {
-	case GUEST_ORDER_PAUSE:
-	case GUEST_ORDER_RESUME:
-		pv_pause(vmm.domain, o.kind == GUEST_ORDER_PAUSE);
-		break;
-	case GUEST_ORDER_STATS:
-		report_stats();
-		break;
-	default:
-		pv_stop(vmm.domain);
-	}
+	pv_stop(machine);
 }
 
-static int watch_orders(struct loop *loop, void *arg)
+static void pause_machine(void *machine, bool paused)
 {
-	(void)arg;
-	vmm.orders = (struct loop_fd){ .fd = vmm.g->control, .fn = order_came };
-	return loop_watch(loop, &vmm.orders, EPOLLIN);
+	pv_pause(machine, paused);
 }
 
-static void __attribute__((noreturn)) fail(void)
-{
-	tell(GUEST_REPORT_FAILED);
-	_exit(1);
-}
+static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text };
 
 /* Why it ended, unless it simply went down. */
-static void report_end(const struct pv_result *res)
+static void __attribute__((noreturn)) report_end(const struct pv_result *res)
 {
 	static const char *const how[] = {
 		[PV_END_POWEROFF] = "it powered off",	  [PV_END_REBOOT] = "it rebooted",
@@ -126,19 +75,16 @@ static void report_end(const struct pv_result *res)
 		[PV_END_STOPPED] = "it was told to stop",
 	};
 
-	vmm.report.crashed = res->end == PV_END_CRASH || res->end == PV_END_BROKEN;
-	err_set(&vmm.report.err, vmm.report.crashed ? -EFAULT : -ESHUTDOWN, "%s%s%s", how[res->end],
-		res->reason[0] ? ": " : "", res->reason);
-	tell(GUEST_REPORT_ENDED);
+	guest_vmm_end(res->end == PV_END_CRASH || res->end == PV_END_BROKEN, how[res->end],
+		      res->reason);
 }
 
 static void run_machine(struct guest_machine *g)
 {
-	struct err *e = &vmm.report.err;
+	struct err *e = &guest_vmm.report.err;
 	struct pv_result result = { 0 };
 
-	vmm.g = g;
-	prctl(PR_SET_NAME, "warren-vmm");
+	guest_vmm_init(g, &vmm_ops);
 	struct pv_config c = {
 		.kvm = g->kvm,
 		.kernel = g->kernel.vmlinux,
@@ -149,19 +95,20 @@ static void run_machine(struct guest_machine *g)
 		.mode = g->isolated ? PV_MEMORY_ISOLATED : PV_MEMORY_MERGED,
 		.console = { { g->console, g->console }, { g->agent, g->agent } },
 		.consoles = 2,
-		.start = watch_orders,
+		.start = guest_vmm_watch,
 	};
 
 	c.disk[0].block = block_raw_new(steal_fd(&g->root), true, e);
 	if (!c.disk[0].block)
-		fail();
+		guest_vmm_fail();
 	c.disk[0].name = "xvda";
 	c.disks = 1;
-	vmm.domain = pv_new(&c, e);
-	if (!vmm.domain || pv_run(vmm.domain, &result, e) < 0)
-		fail();
+	struct pv_domain *d = pv_new(&c, e);
+
+	guest_vmm.machine = d;
+	if (!d || pv_run(d, &result, e) < 0)
+		guest_vmm_fail();
 	report_end(&result);
-	_exit(0);
 }
 
 static int probe(struct err *e)

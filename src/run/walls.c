@@ -11,10 +11,12 @@
 
 extern const struct wall_ops wall_container;
 extern const struct wall_ops wall_pv;
+extern const struct wall_ops wall_vm;
 
 const struct wall_ops *const walls[] = {
 	&wall_container,
 	&wall_pv,
+	&wall_vm,
 	NULL,
 };
 

@@ -1,0 +1,91 @@
+/*
+ * The VMM process: orders of the monitor (pause, statistics, stop) come over a socket that the machine's own
+ * loop watches; failures and the guest's end are reported over it.
+ *
+ * Trust: the monitor's orders; the guest never speaks here. Threads: the machine's device loop.
+ * #syscalls: recvfrom sendto exit_group prctl
+ */
+#include "run/guest_vmm.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct guest_vmm guest_vmm;
+
+static void tell(enum guest_report_kind kind)
+{
+	guest_vmm.report.kind = kind;
+	/* Without a monitor there is nobody to tell and soon no VMM: it dies with its parent. */
+	if (send(guest_vmm.g->control, &guest_vmm.report, sizeof(guest_vmm.report), MSG_NOSIGNAL) <
+	    0)
+		_exit(1);
+}
+
+static void report_stats(void)
+{
+	struct guest_report *r = &guest_vmm.report;
+	struct buf b = BUF_INIT(sizeof(r->text) - 1);
+
+	guest_vmm.ops->stats(guest_vmm.machine, &b);
+	r->text_len = (uint32_t)b.len;
+	memcpy(r->text, buf_str(&b), b.len);
+	buf_fini(&b);
+	tell(GUEST_REPORT_STATS);
+}
+
+static void order_came(struct loop_fd *w, uint32_t events)
+{
+	struct guest_order o;
+	ssize_t n = recv(w->fd, &o, sizeof(o), MSG_DONTWAIT);
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != (ssize_t)sizeof(o)) {
+		guest_vmm.ops->stop(guest_vmm.machine);
+		return;
+	}
+	switch (o.kind) {
+	case GUEST_ORDER_PAUSE:
+	case GUEST_ORDER_RESUME:
+		guest_vmm.ops->pause(guest_vmm.machine, o.kind == GUEST_ORDER_PAUSE);
+		break;
+	case GUEST_ORDER_STATS:
+		report_stats();
+		break;
+	default:
+		guest_vmm.ops->stop(guest_vmm.machine);
+	}
+}
+
+void guest_vmm_init(struct guest_machine *g, const struct guest_vmm_ops *ops)
+{
+	guest_vmm.g = g;
+	guest_vmm.ops = ops;
+	prctl(PR_SET_NAME, "warren-vmm");
+}
+
+int guest_vmm_watch(struct loop *loop, void *arg)
+{
+	(void)arg;
+	guest_vmm.orders = (struct loop_fd){ .fd = guest_vmm.g->control, .fn = order_came };
+	return loop_watch(loop, &guest_vmm.orders, EPOLLIN);
+}
+
+void guest_vmm_fail(void)
+{
+	tell(GUEST_REPORT_FAILED);
+	_exit(1);
+}
+
+void guest_vmm_end(bool crashed, const char *how, const char *reason)
+{
+	guest_vmm.report.crashed = crashed;
+	err_set(&guest_vmm.report.err, crashed ? -EFAULT : -ESHUTDOWN, "%s%s%s", how,
+		reason[0] ? ": " : "", reason);
+	tell(GUEST_REPORT_ENDED);
+	_exit(0);
+}

@@ -1,0 +1,145 @@
+/*
+ * The vm wall: a guest under run/vm.c's machine. This file is the VMM process: what it was handed becomes a
+ * struct vm_config, and it runs the machine.
+ *
+ * Trust: the guest is hostile; this process has nothing to lose but its descriptors. Threads: the main one
+ * runs devices, one more a vCPU. #syscalls: open close
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+#include "machine/probe.h"
+#include "run/guest_vmm.h"
+#include "run/guest_wall.h"
+#include "run/vm.h"
+
+static void stats_text(void *machine, struct buf *b)
+{
+	struct vm_stats s;
+
+	vm_stats(machine, &s);
+	const struct {
+		const char *name;
+		uint64_t value;
+	} lines[] = {
+		{ "setup_ns", s.setup_ns },   { "exits", s.exits },
+		{ "exits.io", s.io },	      { "exits.mmio", s.mmio },
+		{ "unclaimed", s.unclaimed }, { "interrupted", s.interrupted },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		buf_addf(b, "%s %llu\n", lines[i].name, (unsigned long long)lines[i].value);
+}
+
+static void stop(void *machine)
+{
+	vm_stop(machine);
+}
+
+static void pause_machine(void *machine, bool paused)
+{
+	vm_pause(machine, paused);
+}
+
+static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text };
+
+static void __attribute__((noreturn)) report_end(const struct vm_result *res)
+{
+	static const char *const how[] = {
+		[VM_END_POWEROFF] = "it powered off",
+		[VM_END_REBOOT] = "it rebooted",
+		[VM_END_BROKEN] = "it was stopped",
+		[VM_END_STOPPED] = "it was told to stop",
+	};
+
+	guest_vmm_end(res->end == VM_END_BROKEN, how[res->end], res->reason);
+}
+
+static void run_machine(struct guest_machine *g)
+{
+	struct err *e = &guest_vmm.report.err;
+	struct vm_result result;
+
+	guest_vmm_init(g, &vmm_ops);
+	struct vm_config c = {
+		.kvm = g->kvm,
+		.kernel = g->kernel.vmlinux,
+		.initrd = g->kernel.initramfs,
+		.cmdline = g->cmdline,
+		.memory = g->memory,
+		.vcpus = g->vcpus,
+		.port = { { "console", true, g->console, g->console },
+			  { "agent", true, g->agent, g->agent } },
+		.ports = 2,
+		.disks = 1,
+		.start = guest_vmm_watch,
+	};
+
+	c.disk[0] = block_raw_new(steal_fd(&g->root), true, e);
+	if (!c.disk[0])
+		guest_vmm_fail();
+	struct vm *v = vm_new(&c, e);
+
+	guest_vmm.machine = v;
+	if (!v || vm_run(v, &result, e) < 0)
+		guest_vmm_fail();
+	report_end(&result);
+}
+
+/* Ring 0 must be the processor's own: an interpreted one cannot run a stock kernel. */
+static int probe(struct err *e)
+{
+	struct cpu_probe p;
+	struct err why = ERR_INIT;
+	cleanup_fd int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm < 0)
+		return err_sys(e, -errno, "/dev/kvm");
+	int r = cpu_probe(kvm, false, &p, &why);
+
+	if (r)
+		return err_sys(e, r, "KVM cannot be asked");
+	if (p.kind == CPU_RING0)
+		return 0;
+	return err_set(e, -ENOTSUP,
+		       "this host's KVM runs guests without hardware virtualization: a stock "
+		       "kernel cannot "
+		       "boot behind the vm wall. Fix: use --isolation pv [KVM-03]");
+}
+
+static const struct guest_kind kind = {
+	.name = "vm",
+	.arguments = "console=hvc0 quiet pci=off cryptomgr.notests random.trust_cpu=on",
+	.root_device = "/dev/vda",
+	.agent_device = "/dev/hvc1",
+	.vmm = run_machine,
+};
+
+static int create(struct instance *in, const struct wall_create *a, struct wall_process *p,
+		  struct err *e)
+{
+	int r = probe(e);
+
+	return r ? r : guest_create(&kind, in, a, p, e);
+}
+
+extern const struct wall_ops wall_vm;
+const struct wall_ops wall_vm = {
+	.name = "vm",
+	.summary = "a guest kernel of its own behind hardware virtualization: VT-x or AMD-V",
+	.probe = probe,
+	.create = create,
+	.start = guest_start,
+	.kill = guest_kill,
+	.exec = guest_exec,
+	.pause = guest_pause,
+	.resume = guest_resume,
+	.paused = guest_paused,
+	.update = guest_update,
+	.stats = guest_stats,
+	.pids = guest_pids,
+	.cleanup = guest_cleanup,
+};
