@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -257,6 +258,21 @@ static bool is_empty(const char *dir)
 	return fd >= 0 && read(fd, &c, 1) == 0;
 }
 
+/* The orphan of the dead creator ends as soon as it notices. */
+static bool becomes_empty(const char *dir)
+{
+	const struct timespec nap = { .tv_nsec = 2000000 };
+
+	for (int tries = 0; tries < 1000; tries++) {
+		if (is_empty(dir))
+			return true;
+		if (access(dir, F_OK) < 0)
+			return false;
+		nanosleep(&nap, NULL);
+	}
+	return false;
+}
+
 int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
 {
 	const struct cgroup_layout *l = cgroup_layout_get(NULL);
@@ -269,7 +285,7 @@ int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e
 
 		if (r)
 			return r;
-		if (!is_empty(path))
+		if (!becomes_empty(path))
 			continue;
 		*d = (struct cgroup_dir){ .v2 = l->h[i].v2, .made = true, .join_fd = -1 };
 		d->path = strdup(path);
