@@ -315,7 +315,7 @@ int cgroup_oom_fd(const struct cgroup *cg, bool *v2)
 		return -errno;
 	if (d->v2)
 		return steal_fd(&fd);
-	cleanup_fd int event = eventfd(0, EFD_CLOEXEC);
+	cleanup_fd int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 	if (event < 0)
 		return -errno;

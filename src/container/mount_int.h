@@ -21,6 +21,8 @@ struct mount_opts {
 };
 
 int mount_opts_parse(const struct oci_mount *m, struct mount_opts *o, struct err *e);
+/* Every word that has a meaning here; others are handed to the file system. */
+void mount_opts_each(void (*fn)(const char *word, void *arg), void *arg);
 
 /* "private", "rslave", ... to MS_*, with MS_REC; 0 when it is none. */
 unsigned long mount_propagation(const char *word);

@@ -85,6 +85,24 @@ static const struct flag_word *find_flag(const char *word)
 	return NULL;
 }
 
+void mount_opts_each(void (*fn)(const char *word, void *arg), void *arg)
+{
+	static const char *const others[] = { "bind", "rbind", "tmpcopyup", "idmap", "ridmap", "remount" };
+	char recursive[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(flag_words); i++) {
+		fn(flag_words[i].word, arg);
+		if (!flag_words[i].attr)
+			continue;
+		snprintf(recursive, sizeof(recursive), "r%s", flag_words[i].word);
+		fn(recursive, arg);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(propagations); i++)
+		fn(propagations[i].word, arg);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		fn(others[i], arg);
+}
+
 /* The three access-time modes are one field of the attributes, not bits. */
 static void change_attr(uint64_t *set, uint64_t *clear, const struct flag_word *w)
 {

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "wire/oci_int.h"
+#include "wire/oci_words.h"
 
 /* An object whose members are named by the document: `fn` fills one item of a growing array. */
 typedef int item_fn(struct json_reader *r, const struct json_at *at, const char *key,
@@ -40,7 +41,7 @@ static int read_named(struct json_reader *r, const struct json_at *at, struct js
 
 /* Namespaces */
 
-static const struct json_word ns_words[] = {
+const struct json_word oci_ns_words[] = {
 	{ "pid", OCI_NS_PID },	     { "network", OCI_NS_NETWORK }, { "mount", OCI_NS_MOUNT },
 	{ "ipc", OCI_NS_IPC },	     { "uts", OCI_NS_UTS },	    { "user", OCI_NS_USER },
 	{ "cgroup", OCI_NS_CGROUP }, { "time", OCI_NS_TIME },	    { NULL, 0 },
@@ -52,7 +53,7 @@ struct ns_item {
 };
 
 static const struct json_member ns_members[] = {
-	JSON_ENUM("type", struct ns_item, type, ns_words, .required = true),
+	JSON_ENUM("type", struct ns_item, type, oci_ns_words, .required = true),
 	JSON_STRING("path", struct ns_item, path),
 	JSON_END,
 };
@@ -401,7 +402,7 @@ int oci_read_resources(struct json_reader *r, const struct json_at *at, struct j
 
 /* Seccomp */
 
-static const struct json_word action_words[] = {
+const struct json_word oci_seccomp_action_words[] = {
 	{ "SCMP_ACT_KILL", OCI_SECCOMP_KILL_THREAD },
 	{ "SCMP_ACT_KILL_THREAD", OCI_SECCOMP_KILL_THREAD },
 	{ "SCMP_ACT_KILL_PROCESS", OCI_SECCOMP_KILL_PROCESS },
@@ -414,7 +415,7 @@ static const struct json_word action_words[] = {
 	{ NULL, 0 },
 };
 
-static const struct json_word op_words[] = {
+const struct json_word oci_seccomp_op_words[] = {
 	{ "SCMP_CMP_NE", OCI_CMP_NE },
 	{ "SCMP_CMP_LT", OCI_CMP_LT },
 	{ "SCMP_CMP_LE", OCI_CMP_LE },
@@ -433,20 +434,20 @@ static const struct json_member arg_members[] = {
 	  .offset = offsetof(struct oci_seccomp_arg, index) },
 	JSON_U64("value", struct oci_seccomp_arg, value, .required = true),
 	JSON_U64("valueTwo", struct oci_seccomp_arg, value_two),
-	JSON_ENUM("op", struct oci_seccomp_arg, op, op_words, .required = true),
+	JSON_ENUM("op", struct oci_seccomp_arg, op, oci_seccomp_op_words, .required = true),
 	JSON_END,
 };
 
 static const struct json_member seccomp_rule_members[] = {
 	JSON_STRINGS("names", struct oci_seccomp_rule, names, .required = true),
-	JSON_ENUM("action", struct oci_seccomp_rule, action, action_words, .required = true),
+	JSON_ENUM("action", struct oci_seccomp_rule, action, oci_seccomp_action_words, .required = true),
 	JSON_NUMBER("errnoRet", struct oci_seccomp_rule, errno_ret, 0, 4095),
 	JSON_ARRAY("args", struct oci_seccomp_rule, args, args_n, arg_members),
 	JSON_END,
 };
 
 static const struct json_member seccomp_members[] = {
-	JSON_ENUM("defaultAction", struct oci_seccomp, default_action, action_words,
+	JSON_ENUM("defaultAction", struct oci_seccomp, default_action, oci_seccomp_action_words,
 		  .required = true),
 	JSON_NUMBER("defaultErrnoRet", struct oci_seccomp, default_errno_ret, 0, 4095),
 	JSON_STRINGS("architectures", struct oci_seccomp, architectures),
@@ -539,14 +540,14 @@ static int read_rdt(struct json_reader *r, const struct json_at *at, struct json
 	return json_read_members(r, at, rdt_members, v, l);
 }
 
-static const struct json_word mpol_words[] = {
+const struct json_word oci_mpol_words[] = {
 	{ "MPOL_DEFAULT", MPOL_DEFAULT },  { "MPOL_PREFERRED", MPOL_PREFERRED },
 	{ "MPOL_BIND", MPOL_BIND },	   { "MPOL_INTERLEAVE", MPOL_INTERLEAVE },
 	{ "MPOL_LOCAL", MPOL_LOCAL },	   { "MPOL_PREFERRED_MANY", MPOL_PREFERRED_MANY },
 	{ "MPOL_WEIGHTED_INTERLEAVE", 6 }, { NULL, 0 },
 };
 
-static const struct json_word mpol_flag_words[] = {
+const struct json_word oci_mpol_flag_words[] = {
 	{ "MPOL_F_STATIC_NODES", MPOL_F_STATIC_NODES },
 	{ "MPOL_F_RELATIVE_NODES", MPOL_F_RELATIVE_NODES },
 	{ "MPOL_F_NUMA_BALANCING", MPOL_F_NUMA_BALANCING },
@@ -554,9 +555,9 @@ static const struct json_word mpol_flag_words[] = {
 };
 
 static const struct json_member mpol_members[] = {
-	JSON_ENUM("mode", struct oci_linux, memory_policy.mode, mpol_words, .required = true),
+	JSON_ENUM("mode", struct oci_linux, memory_policy.mode, oci_mpol_words, .required = true),
 	JSON_STRING("nodes", struct oci_linux, memory_policy.nodes),
-	JSON_FLAGS("flags", struct oci_linux, memory_policy.flags, mpol_flag_words),
+	JSON_FLAGS("flags", struct oci_linux, memory_policy.flags, oci_mpol_flag_words),
 	JSON_END,
 };
 
