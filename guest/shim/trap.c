@@ -121,6 +121,8 @@ enum leave finish(struct vcpu *v, struct regs *r)
 	}
 	if (!v->in_user || shared()->merged)
 		return LEAVE_IRETQ;
+	if (unlikely(!v->user_cr3))
+		broken(v, PV_BROKEN_NO_USER_TABLES, r->rip, 0, 0, 0);
 	v->gate->frame[GATE_FRAME_USER] = (struct pv_frame){ r->rip, r->cs, r->rflags, r->rsp,
 							     r->ss };
 	return shared()->ring0 ? LEAVE_USER_RING0 : LEAVE_USER_RING3;

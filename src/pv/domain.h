@@ -148,7 +148,6 @@ int pv_xenbus_init(struct pv_domain *d, struct err *e);
 void pv_xenbus_fini(struct pv_domain *d);
 
 /* blkback.c */
-#define PV_BLK_INDIRECT_SEGMENTS 256u
 int pv_blk_new(struct pv_domain *d, unsigned index, struct err *e);
 void pv_blk_free(struct pv_blk *b);
 /* The guest's driver is ready, or went away. 0 or -errno. */

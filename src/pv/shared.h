@@ -32,6 +32,7 @@ enum pv_broken {
 	PV_BROKEN_SHIM_FAULT,	  /* the shim faulted: vector, rip, error, cr2 */
 	PV_BROKEN_NO_SYSCALL,	  /* a system call without a callback: rip */
 	PV_BROKEN_NO_EVENT,	  /* an event without a callback */
+	PV_BROKEN_NO_USER_TABLES, /* isolated memory: user code without page tables for it: rip */
 	PV_BROKENS,
 };
 

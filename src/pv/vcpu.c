@@ -273,6 +273,7 @@ static const char *const broken_text[PV_BROKENS] = {
 	[PV_BROKEN_IRET] = "iret with a stack that is not mapped (rsp, rip)",
 	[PV_BROKEN_SHIM_FAULT] = "the hypervisor's code faulted (vector, rip, error, address)",
 	[PV_BROKEN_NO_SYSCALL] = "a system call without a callback (rip)",
+	[PV_BROKEN_NO_USER_TABLES] = "user code without page tables for it (rip)",
 	[PV_BROKEN_NO_EVENT] = "an event without a callback (rip)",
 };
 

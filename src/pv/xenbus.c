@@ -18,6 +18,7 @@
 
 #include "base/str.h"
 #include "base/util.h"
+#include "pv/blkring.h"
 #include "pv/domain.h"
 
 #define GUEST	    "/local/domain/1"
@@ -102,7 +103,7 @@ static void add_disk(struct pv_domain *d, unsigned index)
 	put(d, b->read_only ? "r" : "w", "%s/mode", back);
 	put(d, "1", "%s/feature-flush-cache", back);
 	put(d, "1", "%s/feature-persistent", back);
-	put_u64(d, PV_BLK_INDIRECT_SEGMENTS, back, "feature-max-indirect-segments");
+	put_u64(d, BLKRING_SEGMENTS_MAX, back, "feature-max-indirect-segments");
 	if (b->can_discard && !b->read_only) {
 		put(d, "1", "%s/feature-discard", back);
 		put(d, "4096", "%s/discard-granularity", back);
