@@ -25,6 +25,7 @@ extern const struct command cmd_kill;
 extern const struct command cmd_lguest;
 extern const struct command cmd_logs;
 extern const struct command cmd_manual;
+extern const struct command cmd_oci;
 extern const struct command cmd_pause;
 extern const struct command cmd_port;
 extern const struct command cmd_ps;
@@ -39,7 +40,6 @@ extern const struct command cmd_stop;
 extern const struct command cmd_tag;
 extern const struct command cmd_top;
 extern const struct command cmd_unpause;
-extern const struct command cmd_oci;
 extern const struct command cmd_update;
 extern const struct command cmd_version;
 extern const struct command cmd_wait;
@@ -66,6 +66,7 @@ const struct command *const commands[] = {
 	&cmd_lguest,
 	&cmd_logs,
 	&cmd_manual,
+	&cmd_oci,
 	&cmd_pause,
 	&cmd_port,
 	&cmd_ps,
@@ -80,7 +81,6 @@ const struct command *const commands[] = {
 	&cmd_tag,
 	&cmd_top,
 	&cmd_unpause,
-	&cmd_oci,
 	&cmd_update,
 	&cmd_version,
 	&cmd_wait,

@@ -87,7 +87,8 @@ static const struct flag_word *find_flag(const char *word)
 
 void mount_opts_each(void (*fn)(const char *word, void *arg), void *arg)
 {
-	static const char *const others[] = { "bind", "rbind", "tmpcopyup", "idmap", "ridmap", "remount" };
+	static const char *const others[] = { "bind",  "rbind",	 "tmpcopyup",
+					      "idmap", "ridmap", "remount" };
 	char recursive[32];
 
 	for (size_t i = 0; i < ARRAY_SIZE(flag_words); i++) {

@@ -440,7 +440,8 @@ static const struct json_member arg_members[] = {
 
 static const struct json_member seccomp_rule_members[] = {
 	JSON_STRINGS("names", struct oci_seccomp_rule, names, .required = true),
-	JSON_ENUM("action", struct oci_seccomp_rule, action, oci_seccomp_action_words, .required = true),
+	JSON_ENUM("action", struct oci_seccomp_rule, action, oci_seccomp_action_words,
+		  .required = true),
 	JSON_NUMBER("errnoRet", struct oci_seccomp_rule, errno_ret, 0, 4095),
 	JSON_ARRAY("args", struct oci_seccomp_rule, args, args_n, arg_members),
 	JSON_END,
