@@ -236,6 +236,9 @@ static void keep_only(int *fds, size_t n)
 static void __attribute__((noreturn)) monitor_child(struct guest_monitor_args *ma)
 {
 	struct guest_machine *g = ma->machine;
+
+	/* The creator's lock lives on its own opening of the directory. */
+	ma->dir = openat(ma->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int keep[] = { ma->dir, ma->report, ma->stdio[0],      ma->stdio[1],	   ma->stdio[2],
 		       g->kvm,	g->root,    g->kernel.vmlinux, g->kernel.initramfs };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
