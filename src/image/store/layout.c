@@ -52,10 +52,26 @@ static int read_file(const struct layout *l, const char *path, struct buf *out)
 	return r ? err_sys(l->e, r, "%s: %s", l->source, path) : 0;
 }
 
-/* A document by its descriptor, checked. */
-static int read_blob(const struct layout *l, const struct image_descriptor *d, struct buf *out)
+int layout_check(const struct layout *l, const struct image_descriptor *d, const struct buf *text,
+		 const char *what)
 {
-	char path[96], is[DIGEST_SIZE];
+	char is[DIGEST_SIZE];
+
+	if (text->len != d->size)
+		return err_set(l->e, -EBADMSG,
+			       "%s: %s: size is %zu bytes, its descriptor says %llu", l->source,
+			       what, text->len, (unsigned long long)d->size);
+	digest_of(buf_str(text), text->len, is);
+	if (strcmp(is, d->digest) != 0)
+		return err_set(l->e, -EBADMSG, "%s: %s: the content's digest is %s", l->source,
+			       what, is);
+	return 0;
+}
+
+/* A document by its descriptor, checked. */
+static int read_blob(struct layout *l, const struct image_descriptor *d, struct buf *out)
+{
+	char path[96];
 	int r;
 
 	blob_path(d->digest, path);
@@ -63,17 +79,7 @@ static int read_blob(const struct layout *l, const struct image_descriptor *d, s
 		return err_set(l->e, -EFBIG, "%s: %s: %llu bytes, at most %u are read", l->source,
 			       path, (unsigned long long)d->size, DOCUMENT_MAX);
 	r = read_file(l, path, out);
-	if (r)
-		return r;
-	if (out->len != d->size)
-		return err_set(l->e, -EBADMSG,
-			       "%s: %s: size is %zu bytes, its descriptor says %llu", l->source,
-			       path, out->len, (unsigned long long)d->size);
-	digest_of(buf_str(out), out->len, is);
-	if (strcmp(is, d->digest) != 0)
-		return err_set(l->e, -EBADMSG, "%s: %s: the content's digest is %s", l->source,
-			       path, is);
-	return 0;
+	return r ? r : layout_check(l, d, out, path);
 }
 
 /* All layers of an image, then the image itself. */
@@ -101,12 +107,12 @@ static int add_name(struct layout *l, struct bringing *b, const char *name)
 	return b->names[b->names_n++] ? 0 : -ENOMEM;
 }
 
-static int bring_layer(struct layout *l, struct bringing *b, size_t i, const char *path,
-		       const struct image_descriptor *d)
+static int bring_layer(struct layout *l, const struct image_config *c, size_t i, const char *path,
+		       const struct image_descriptor *d, struct layer *out)
 {
-	const char *diff_id = b->config.diff_ids.v[i];
+	const char *diff_id = c->diff_ids.v[i];
 	char name[512];
-	int r = layer_find(l->s, diff_id, d ? d->digest : NULL, &b->layers[i], l->e);
+	int r = layer_find(l->s, diff_id, d ? d->digest : NULL, out, l->e);
 
 	if (r)
 		return r < 0 ? r : 0;
@@ -115,16 +121,30 @@ static int bring_layer(struct layout *l, struct bringing *b, size_t i, const cha
 	if (fd < 0)
 		return fd;
 	snprintf(name, sizeof(name), "%s: %s", l->source, path);
-	store_status(l->s, "layer %zu of %zu: unpacking %.19s", i + 1, b->config.diff_ids.n,
-		     diff_id);
+	store_status(l->s, "layer %zu of %zu: unpacking %.19s", i + 1, c->diff_ids.n, diff_id);
 	const struct layer_source src = { .fd = fd,
 					  .name = name,
 					  .digest = d ? d->digest : NULL,
 					  .diff_id = diff_id,
 					  .size = d ? d->size : 0 };
 
-	return layer_add(l->s, &src, &b->layers[i], l->e);
+	return layer_add(l->s, &src, out, l->e);
 }
+
+static int read_layers(struct layout *l, const struct image_manifest *m,
+		       const struct image_config *c, struct layer *out)
+{
+	char path[96];
+	int r = 0;
+
+	for (size_t i = 0; !r && i < m->layers_n; i++) {
+		blob_path(m->layers[i].digest, path);
+		r = bring_layer(l, c, i, path, &m->layers[i], &out[i]);
+	}
+	return r;
+}
+
+static const struct layout_ops directory_ops = { read_blob, read_layers };
 
 static int check_platform(const struct layout *l, const struct image_config *c)
 {
@@ -159,8 +179,8 @@ static int bring_manifest(struct layout *l, const struct image_descriptor *d, st
 	__attribute__((cleanup(buf_fini))) struct buf text = BUF_INIT(DOCUMENT_MAX);
 	__attribute__((cleanup(buf_fini))) struct buf config = BUF_INIT(DOCUMENT_MAX);
 	struct image_manifest m;
-	char name[512], path[96];
-	int r = read_blob(l, d, &text);
+	char name[512];
+	int r = l->ops->document(l, d, &text);
 
 	snprintf(name, sizeof(name), "%s: manifest %.19s", l->source, d->digest);
 	if (!r)
@@ -170,18 +190,17 @@ static int bring_manifest(struct layout *l, const struct image_descriptor *d, st
 	if (m.is_index)
 		return err_set(l->e, -EINVAL, "%s: is an index inside an index inside an index",
 			       name);
-	r = read_blob(l, &m.config, &config);
+	r = l->ops->document(l, &m.config, &config);
 	if (r)
 		return r;
 	snprintf(b->id, sizeof(b->id), "%s", m.config.digest);
 	r = take_config(l, b, &config, m.layers_n);
-	for (size_t i = 0; !r && i < m.layers_n; i++) {
+	for (size_t i = 0; !r && i < m.layers_n; i++)
 		if (layer_packing(m.layers[i].media_type) == LAYER_UNKNOWN)
 			return err_set(l->e, -EINVAL, "%s: layers[%zu].mediaType: '%s' is no layer",
 				       name, i, m.layers[i].media_type);
-		blob_path(m.layers[i].digest, path);
-		r = bring_layer(l, b, i, path, &m.layers[i]);
-	}
+	if (!r)
+		r = l->ops->layers(l, &m, &b->config, b->layers);
 	if (!r)
 		r = blob_put(l->s, buf_str(&config), config.len, b->id, l->e);
 	snprintf(b->manifest, sizeof(b->manifest), "%s", d->digest);
@@ -208,7 +227,7 @@ static int follow_index(struct layout *l, const struct image_descriptor **d)
 
 	if (!m)
 		return -ENOMEM;
-	int r = read_blob(l, *d, &text);
+	int r = l->ops->document(l, *d, &text);
 
 	snprintf(name, sizeof(name), "%s: index %.19s", l->source, (*d)->digest);
 	if (!r)
@@ -223,6 +242,18 @@ static int follow_index(struct layout *l, const struct image_descriptor **d)
 		return err_set(l->e, -ENOENT, "%s: holds nothing for %s/%s", name, l->r->os,
 			       l->r->architecture);
 	return 0;
+}
+
+int layout_bring(struct layout *l, const struct image_descriptor *d, const char *const *names,
+		 size_t names_n)
+{
+	struct bringing b = { .names_n = names_n };
+	int r = is_index_type(d->media_type) ? follow_index(l, &d) : 0;
+
+	if (names_n > NAMES_MAX)
+		return -E2BIG;
+	memcpy(b.names, names, names_n * sizeof(*names));
+	return r ? r : bring_manifest(l, d, &b);
 }
 
 static const char *annotation(const struct image_descriptor *d, const char *key)
@@ -296,6 +327,7 @@ int layout_import_oci(struct layout *l)
 	char name[512];
 	int r = read_file(l, "oci-layout", &mark);
 
+	l->ops = &directory_ops;
 	if (r)
 		return r;
 	if (!strstr(buf_str(&mark), "\"1."))
@@ -311,9 +343,7 @@ int layout_import_oci(struct layout *l)
 		r = choose(l, &index, &d);
 	if (!r)
 		r = names_of_oci(l, d, &b);
-	if (!r && is_index_type(d->media_type))
-		r = follow_index(l, &d);
-	return r ? r : bring_manifest(l, d, &b);
+	return r ? r : layout_bring(l, d, b.names, b.names_n);
 }
 
 static int bring_docker(struct layout *l, const struct docker_entry *x)
@@ -331,7 +361,7 @@ static int bring_docker(struct layout *l, const struct docker_entry *x)
 	digest_of(buf_str(&config), config.len, b.id);
 	r = take_config(l, &b, &config, x->layers.n);
 	for (size_t i = 0; !r && i < x->layers.n; i++)
-		r = bring_layer(l, &b, i, x->layers.v[i], NULL);
+		r = bring_layer(l, &b.config, i, x->layers.v[i], NULL, &b.layers[i]);
 	if (r)
 		return r;
 	return image_add_made(l->s, buf_str(&config), b.layers, x->layers.n, b.names, b.names_n,
