@@ -43,27 +43,13 @@ static const struct opt import_opts[] = {
 	OPT_END,
 };
 
-/* "linux/arm64/v8" -> three words. */
-static int platform_words(const char *s, char words[3][64], size_t *n, struct err *e)
-{
-	static const char *const keys[] = { "os", "architecture", "variant" };
-
-	for (*n = 0; s && *s && *n < 3; (*n)++) {
-		size_t len = strcspn(s, "/");
-
-		snprintf(words[*n], 64, "%s=%.*s", keys[*n], (int)MIN(len, (size_t)40), s);
-		s += len + (s[len] == '/');
-	}
-	return s && *s ? err_set(e, -EINVAL, "--platform: expected OS/ARCH[/VARIANT]") : 0;
-}
-
 static int run_import(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct import_settings *s = settings;
 	char source[WORD_MAX], name[1100], platform[3][64];
 	const char *words[8] = { "import", source };
 	size_t n = 2, k;
-	int r = platform_words(s->platform, platform, &k, e);
+	int r = images_platform(s->platform, platform, &k, e);
 
 	if (r)
 		return r;

@@ -23,12 +23,16 @@ extern const struct command cmd_keeper;
 extern const struct command cmd_kernel;
 extern const struct command cmd_kill;
 extern const struct command cmd_lguest;
+extern const struct command cmd_login;
+extern const struct command cmd_logout;
 extern const struct command cmd_logs;
 extern const struct command cmd_manual;
 extern const struct command cmd_oci;
 extern const struct command cmd_pause;
 extern const struct command cmd_port;
 extern const struct command cmd_ps;
+extern const struct command cmd_pull;
+extern const struct command cmd_push;
 extern const struct command cmd_rename;
 extern const struct command cmd_restart;
 extern const struct command cmd_rm;
@@ -64,12 +68,16 @@ const struct command *const commands[] = {
 	&cmd_kernel,
 	&cmd_kill,
 	&cmd_lguest,
+	&cmd_login,
+	&cmd_logout,
 	&cmd_logs,
 	&cmd_manual,
 	&cmd_oci,
 	&cmd_pause,
 	&cmd_port,
 	&cmd_ps,
+	&cmd_pull,
+	&cmd_push,
 	&cmd_rename,
 	&cmd_restart,
 	&cmd_rm,

@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
+#include "base/util.h"
 #include "image/manage.h"
 
 struct asking {
@@ -47,6 +49,19 @@ int images_ask(const char *const *words, bool quiet, void (*fn)(void *arg, struc
 	struct asking a = { quiet, fn, arg };
 
 	return image_manage(words, one, &a, e);
+}
+
+int images_platform(const char *s, char words[3][64], size_t *n, struct err *e)
+{
+	static const char *const keys[] = { "os", "architecture", "variant" };
+
+	for (*n = 0; s && *s && *n < 3; (*n)++) {
+		size_t len = strcspn(s, "/");
+
+		snprintf(words[*n], 64, "%s=%.*s", keys[*n], (int)MIN(len, (size_t)40), s);
+		s += len + (s[len] == '/');
+	}
+	return s && *s ? err_set(e, -EINVAL, "--platform: expected OS/ARCH[/VARIANT]") : 0;
 }
 
 void images_age(const char *rfc3339, int64_t unix_s, char *out, size_t size)

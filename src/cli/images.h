@@ -14,6 +14,9 @@ int images_ask(const char *const *words, bool quiet, void (*fn)(void *arg, struc
 /* A string member, "" when absent. */
 const char *images_text(struct json_object *o, const char *key);
 
+/* "linux/arm64/v8" as words for the store: "os=linux", ... `*n` of them. 0 or -EINVAL. */
+int images_platform(const char *s, char words[3][64], size_t *n, struct err *e);
+
 /* "3 weeks ago" of an RFC 3339 time or, when that is NULL, of Unix seconds. */
 void images_age(const char *rfc3339, int64_t unix_s, char *out, size_t size);
 /* "12.3MB", powers of 1000 as docker prints sizes. */

@@ -7,7 +7,9 @@
  * end when it failed (exit status 1).
  *
  * Verbs: import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
- * prune [all=1]; usage; repair.
+ * prune [all=1]; usage; repair; pull image= [insecure=1]; push image= [destination=]; login registry=; logout registry=
+ * (user and password in the environment, WARREN_CREDENTIALS=user:password); layer digest= size= diff_id= name= (one layer of a
+ * pull, started by it).
  *
  * Trust: argv is Warren's; documents and layers are hostile: layers go to warren-unpack. Threads: one.
  * #syscalls: write exit_group
@@ -21,6 +23,7 @@
 #include <sys/stat.h>
 
 #include "base/str.h"
+#include "image/store/remote.h"
 #include "image/store/store.h"
 #include "wire/json.h"
 
@@ -94,6 +97,74 @@ static int do_prune(struct store *s, const struct words *w, struct err *e)
 	return image_prune(s, word(w, "all"), e);
 }
 
+/* Secrets do not go through argv, which everybody can read. */
+static const char *given_creds(void)
+{
+	const char *v = getenv("WARREN_CREDENTIALS");
+
+	return v && *v ? v : NULL;
+}
+
+static bool verify_tls(const struct words *w)
+{
+	return !word(w, "insecure");
+}
+
+static int do_pull(struct store *s, const struct words *w, struct err *e)
+{
+	struct pull_request p = { .creds = given_creds(), .tls_verify = verify_tls(w) };
+	int r = need(w, "image", &p.image, e);
+
+	p.platform = (struct import_request){ .os = word_or(w, "os", "linux"),
+					      .architecture = word_or(w, "architecture", "amd64"),
+					      .variant = word(w, "variant") };
+	return r ? r : image_pull(s, &p, e);
+}
+
+static int do_layer(struct store *s, const struct words *w, struct err *e)
+{
+	const char *digest, *size, *diff_id;
+	uint64_t bytes = 0;
+	int r = need(w, "digest", &digest, e);
+
+	if (!r)
+		r = need(w, "size", &size, e);
+	if (!r)
+		r = need(w, "diff_id", &diff_id, e);
+	if (!r && str_to_u64(size, &bytes))
+		r = err_set(e, -EINVAL, "warren-store: size=%s", size);
+	return r ? r : image_pull_layer(s, digest, bytes, diff_id, word_or(w, "name", "layer"), e);
+}
+
+static int do_push(struct store *s, const struct words *w, struct err *e)
+{
+	const char *image;
+	int r = need(w, "image", &image, e);
+
+	return r ? r
+		 : image_push(s, image, word(w, "destination"), given_creds(), verify_tls(w), e);
+}
+
+static int do_login(struct store *s, const struct words *w, struct err *e)
+{
+	const char *registry;
+	int r = need(w, "registry", &registry, e);
+
+	if (!r && !given_creds())
+		r = err_set(e, -EINVAL, "login: no user and password");
+	return r ? r : registry_login(s, registry, given_creds(), verify_tls(w), e);
+}
+
+static int do_logout(struct store *s, const struct words *w, struct err *e)
+{
+	const char *registry;
+	char path[4096];
+	int r = need(w, "registry", &registry, e);
+
+	(void)s;
+	return r ? r : auth_store(registry, "", "", path, sizeof(path), e);
+}
+
 static int do_usage(struct store *s, const struct words *w, struct err *e)
 {
 	(void)w;
@@ -111,9 +182,10 @@ static const struct {
 	const char *name;
 	int (*fn)(struct store *s, const struct words *w, struct err *e);
 } verbs[] = {
-	{ "import", do_import }, { "list", do_list },	  { "prune", do_prune },
-	{ "remove", do_remove }, { "repair", do_repair }, { "tag", do_tag },
-	{ "usage", do_usage },
+	{ "import", do_import }, { "layer", do_layer },	  { "list", do_list },
+	{ "login", do_login },	 { "logout", do_logout }, { "pull", do_pull },
+	{ "push", do_push },	 { "prune", do_prune },	  { "remove", do_remove },
+	{ "repair", do_repair }, { "tag", do_tag },	  { "usage", do_usage },
 };
 
 static void say(void *arg, const char *json)
@@ -157,6 +229,9 @@ int main(int argc, char **argv)
 
 	if (!r)
 		return 0;
+	/* A layer's process has said it already. */
+	if (r == -ECANCELED && !e.code)
+		return 1;
 	if (!e.code)
 		err_sys(&e, r, "image store");
 	buf_adds(&b, "{\"error\":");

@@ -1,0 +1,331 @@
+/*
+ * Pulling: manifest by name, then everything by digest. Small documents are fetched here; layers by processes
+ * of their own, up to three at once, each a pipe from warren-fetch into warren-unpack, so that the network,
+ * the decompressor and the disk work at the same time and no packed layer waits on disk.
+ *
+ * Trust: the registry is hostile: every document and layer is checked against the digest and size that led to it;
+ * only the first manifest of a tag is taken at its word (and at its Docker-Content-Digest). Threads: one.
+ * #syscalls: pipe2 fork wait4 memfd_create
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "image/store/layout.h"
+#include "image/store/remote.h"
+#include "os/file.h"
+#include "os/paths.h"
+#include "os/spawn.h"
+
+#define DOCUMENT_MAX (4u << 20)
+#define AT_ONCE	     3
+#define ACCEPT                                                                                  \
+	"application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " \
+	"application/vnd.docker.distribution.manifest.list.v2+json, "                           \
+	"application/vnd.docker.distribution.manifest.v2+json"
+
+struct pulling {
+	struct layout l;
+	struct remote r;
+	struct buf top;		  /* the manifest that the name led to */
+	char digest[DIGEST_SIZE]; /* its digest */
+};
+
+static struct pulling *of(struct layout *l)
+{
+	return container_of(l, struct pulling, l);
+}
+
+static int fetch_document(struct layout *l, const struct image_descriptor *d, struct buf *out)
+{
+	struct pulling *p = of(l);
+	struct remote_answer a;
+	char url[512];
+	bool manifest = strstr(d->media_type, "manifest") || strstr(d->media_type, "index");
+
+	if (streq(d->digest, p->digest))
+		return buf_add(out, buf_str(&p->top), p->top.len);
+	if (d->size > DOCUMENT_MAX)
+		return err_set(l->e, -EFBIG, "%s: %s: %llu bytes, at most %u are read", l->source,
+			       d->digest, (unsigned long long)d->size, DOCUMENT_MAX);
+	snprintf(url, sizeof(url), "/v2/%s/%s/%s", p->r.ref.repository,
+		 manifest ? "manifests" : "blobs", d->digest);
+	const struct remote_request q = {
+		.url = url, .accept = manifest ? ACCEPT : NULL, .source = -1, .max = d->size
+	};
+	int r = remote_get(&p->r, &q, &a, out, l->e);
+
+	if (r)
+		return err_wrap(l->e, "%s: %s", l->source, d->digest);
+	if (a.status != 200)
+		return remote_refusal(&p->r, &a, d->digest, l->e);
+	return layout_check(l, d, out, d->digest);
+}
+
+/* The secrets and the place, for a layer's process; read back by image_pull_layer(). */
+static int write_secrets(const struct remote *r)
+{
+	__attribute__((cleanup(buf_fini))) struct buf b = BUF_INIT(128u << 10);
+	int fd = memfd_create("layer", MFD_CLOEXEC);
+
+	buf_addf(&b, "%s\n%s\n%s\n%d\n%s\n%s\n%s\n%s\n", r->base, r->ref.registry,
+		 r->ref.repository, r->insecure, r->creds.user, r->creds.password,
+		 r->creds.identity, r->bearer ? r->bearer : "");
+	if (fd >= 0 && (b.error || write_full(fd, b.data, b.len) || lseek(fd, 0, SEEK_SET) < 0))
+		close_fd(&fd);
+	return fd;
+}
+
+static int start_layer(struct layout *l, const struct image_descriptor *d, const char *diff_id,
+		       pid_t *pid)
+{
+	cleanup_fd int secrets = write_secrets(&of(l)->r);
+	char self[PATH_MAX], digest[96], size[40], diff[96], name[600];
+	const char *argv[] = { "warren-store", l->s->path, l->s->rootless ? "user" : "root",
+			       "layer",	       digest,	   size,
+			       diff,	       name,	   NULL };
+	int r = paths_helper("warren-store", self, sizeof(self), l->e);
+
+	if (r)
+		return r;
+	if (secrets < 0)
+		return err_sys(l->e, -errno, "%s", l->source);
+	snprintf(digest, sizeof(digest), "digest=%s", d->digest);
+	snprintf(size, sizeof(size), "size=%llu", (unsigned long long)d->size);
+	snprintf(diff, sizeof(diff), "diff_id=%s", diff_id);
+	snprintf(name, sizeof(name), "name=%s", l->source);
+	/* Its answers go where ours go. */
+	return spawn_program(pid, self, argv, (const int[3]){ secrets, 1, 2 }, l->e);
+}
+
+/* 0 when a child ended well; 1: it has said what was wrong; -errno. */
+static int reap(struct layout *l, pid_t *pids, size_t n, size_t *running)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, 0)) < 0)
+		if (errno != EINTR)
+			return err_sys(l->e, -errno, "wait for a layer");
+	for (size_t i = 0; i < n; i++) {
+		if (pids[i] != pid)
+			continue;
+		pids[i] = 0;
+		(*running)--;
+		if (WIFEXITED(status))
+			return WEXITSTATUS(status) != 0;
+		return err_set(l->e, -EPROTO, "%s: layer %zu: warren-store was killed by signal %d",
+			       l->source, i, WTERMSIG(status));
+	}
+	return 0;
+}
+
+static int fetch_layers(struct layout *l, const struct image_manifest *m,
+			const struct image_config *c, struct layer *out)
+{
+	pid_t *pids = arena_calloc(&l->arena, m->layers_n, sizeof(*pids));
+	size_t running = 0, i = 0;
+	int r = pids ? 0 : -ENOMEM;
+
+	while (!r && (i < m->layers_n || running)) {
+		if (i == m->layers_n || running == AT_ONCE) {
+			r = reap(l, pids, m->layers_n, &running);
+			continue;
+		}
+		r = layer_find(l->s, c->diff_ids.v[i], m->layers[i].digest, &out[i], l->e);
+		if (r == 0) {
+			store_status(l->s, "layer %zu of %zu: pulling %.19s, %.1f MB", i + 1,
+				     m->layers_n, m->layers[i].digest,
+				     (double)m->layers[i].size / 1e6);
+			r = start_layer(l, &m->layers[i], c->diff_ids.v[i], &pids[i]);
+			running += !r;
+		}
+		r = r < 0 ? r : 0;
+		i++;
+	}
+	while (running) {
+		struct err more = ERR_INIT, *keep = l->e;
+
+		l->e = &more;
+		reap(l, pids, m->layers_n, &running);
+		l->e = keep;
+	}
+	if (r > 0)
+		/* The layer's process has told the caller; nothing is to be added. */
+		return -ECANCELED;
+	for (i = 0; !r && i < m->layers_n; i++) {
+		r = layer_find(l->s, c->diff_ids.v[i], m->layers[i].digest, &out[i], l->e);
+		if (r == 0)
+			return err_set(l->e, -EIO, "%s: layer %zu vanished", l->source, i);
+		r = r < 0 ? r : 0;
+	}
+	return r;
+}
+
+static const struct layout_ops registry_ops = { fetch_document, fetch_layers };
+
+/* The manifest or index that the name leads to. */
+static int fetch_top(struct pulling *p, struct image_descriptor *d, struct err *e)
+{
+	struct remote *r = &p->r;
+	struct remote_answer a;
+	char url[700], what[700];
+
+	snprintf(what, sizeof(what), "%s%s%s", r->ref.repository, *r->ref.digest ? "@" : ":",
+		 *r->ref.digest ? r->ref.digest : r->ref.tag);
+	snprintf(url, sizeof(url), "/v2/%s/manifests/%s", r->ref.repository,
+		 *r->ref.digest ? r->ref.digest : r->ref.tag);
+	const struct remote_request q = {
+		.url = url, .accept = ACCEPT, .source = -1, .max = DOCUMENT_MAX
+	};
+	int err = remote_get(r, &q, &a, &p->top, e);
+
+	if (err)
+		return err;
+	if (a.status != 200)
+		return remote_refusal(r, &a, what, e);
+	digest_of(buf_str(&p->top), p->top.len, p->digest);
+	const char *want = *r->ref.digest	    ? r->ref.digest
+			   : digest_valid(a.digest) ? a.digest
+						    : NULL;
+
+	if (want && !streq(want, p->digest))
+		return err_set(e, -EBADMSG, "%s: %s: the manifest's digest is %s, not %s",
+			       r->ref.registry, what, p->digest, want);
+	/* What the document is, it says itself, or the header does. */
+	struct image_manifest m;
+
+	err = image_manifest_parse(buf_str(&p->top), p->top.len, what, &p->l.arena, &m, e);
+	*d = (struct image_descriptor){ .digest = p->digest, .size = p->top.len };
+	d->media_type = m.is_index ? "application/vnd.oci.image.index.v1+json"
+				   : "application/vnd.oci.image.manifest.v1+json";
+	return err;
+}
+
+static void say_id(struct store *s, const char *id)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "{\"pulled\":\"%.80s\"}", id);
+	s->say(s->say_arg, text);
+}
+
+int image_pull(struct store *s, const struct pull_request *want, struct err *e)
+{
+	struct pulling p = { .top = BUF_INIT(DOCUMENT_MAX) };
+	struct image_descriptor d;
+	struct reference ref;
+	char whole[1024], id[DIGEST_SIZE], name[1024];
+	int r = reference_parse(want->image, &ref, e);
+
+	if (r)
+		return r;
+	if (reference_format(&ref, whole, sizeof(whole)))
+		return err_set(e, -EINVAL, "image name '%.40s...' is too long", want->image);
+	p.l = (struct layout){ .ops = &registry_ops,
+			       .s = s,
+			       .r = &want->platform,
+			       .dir = -1,
+			       .source = whole,
+			       .arena = ARENA_INIT(64u << 20),
+			       .e = e };
+	r = remote_open(&p.r, s, &ref, want->creds, want->tls_verify, false, e);
+	if (!r)
+		r = fetch_top(&p, &d, e);
+	const char *names[] = { whole };
+
+	if (!r)
+		r = layout_bring(&p.l, &d, names, 1);
+	if (!r)
+		r = image_find(s, whole, id, name, e);
+	if (!r)
+		say_id(s, id);
+	remote_close(&p.r);
+	buf_fini(&p.top);
+	arena_fini(&p.l.arena);
+	return r;
+}
+
+/* The lines of write_secrets(). */
+static int read_secrets(struct remote *r, struct buf *b, struct err *e)
+{
+	char *f[8], *p;
+
+	if (read_all(0, b) || !b->data)
+		return err_set(e, -EPROTO, "layer: no request");
+	p = b->data;
+	for (int i = 0; i < 8; i++) {
+		char *nl = strchr(p, '\n');
+
+		if (!nl)
+			return err_set(e, -EPROTO, "layer: request cut short");
+		*nl = '\0';
+		f[i] = p;
+		p = nl + 1;
+	}
+	snprintf(r->base, sizeof(r->base), "%s", f[0]);
+	snprintf(r->ref.registry, sizeof(r->ref.registry), "%s", f[1]);
+	snprintf(r->ref.repository, sizeof(r->ref.repository), "%s", f[2]);
+	r->insecure = streq(f[3], "1");
+	snprintf(r->creds.user, sizeof(r->creds.user), "%s", f[4]);
+	snprintf(r->creds.password, sizeof(r->creds.password), "%s", f[5]);
+	snprintf(r->creds.identity, sizeof(r->creds.identity), "%s", f[6]);
+	r->bearer = *f[7] ? strdup(f[7]) : NULL;
+	return 0;
+}
+
+int image_pull_layer(struct store *s, const char *digest, uint64_t size, const char *diff_id,
+		     const char *name, struct err *e)
+{
+	__attribute__((cleanup(buf_fini))) struct buf secrets = BUF_INIT(128u << 10);
+	__attribute__((cleanup(remote_close))) struct remote r = { .s = s };
+	char url[512], what[700];
+	struct err fetch = ERR_INIT;
+	struct remote_answer a;
+	struct remote_job job;
+	struct layer out;
+	int p[2];
+	int err = read_secrets(&r, &secrets, e);
+
+	if (err)
+		return err;
+	if (!digest_valid(digest) || !digest_valid(diff_id) || pipe2(p, O_CLOEXEC) < 0)
+		return err_set(e, -EINVAL, "layer: bad request");
+	snprintf(url, sizeof(url), "/v2/%s/blobs/%s", r.ref.repository, digest);
+	snprintf(what, sizeof(what), "%s: layer %.19s", name, digest);
+	const struct remote_request q = {
+		.url = url, .body = p[1], .source = -1, .size = size, .max = size
+	};
+
+	err = remote_start(&r, &q, &job, e);
+	close(p[1]);
+	cleanup_fd int in = p[0];
+
+	if (err)
+		return err;
+	const struct layer_source src = {
+		.fd = in, .name = what, .digest = digest, .diff_id = diff_id, .size = size
+	};
+
+	err = layer_add(s, &src, &out, e);
+	close_fd(&in);
+	int bad = remote_finish(&r, &job, &a, &fetch);
+
+	if (!bad && a.status != 200 && a.status != 206)
+		bad = remote_refusal(&r, &a, what, &fetch);
+	/* Whoever failed first has the reason: a broken pipe is only the echo. */
+	if (bad && err && !strstr(fetch.msg, "Broken pipe")) {
+		*e = fetch;
+		return err_wrap(e, "%s", what);
+	}
+	return err;
+}

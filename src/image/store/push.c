@@ -1,0 +1,175 @@
+/*
+ * Pushing: blobs that the registry lacks, then the manifest, byte for byte as the store has them. And login.
+ *
+ * Trust: the registry may answer anything; an upload's location is followed as it says. Threads: one.
+ * #syscalls: openat fstat
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "image/store/db.h"
+#include "image/store/remote.h"
+
+static int open_blob(struct store *s, const char *digest, uint64_t *size, struct err *e)
+{
+	char path[96];
+	struct stat st;
+
+	blob_path(digest, path);
+	int fd = openat(s->dir, path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int r = err_sys(e, -errno, "%s/%s", s->path, path);
+
+		close_fd(&fd);
+		return r;
+	}
+	*size = (uint64_t)st.st_size;
+	return fd;
+}
+
+static int push_blob(struct remote *r, const char *digest, struct err *e)
+{
+	char url[4500];
+	struct remote_answer a;
+	uint64_t size;
+	cleanup_fd int fd = open_blob(r->s, digest, &size, e);
+
+	if (fd < 0)
+		return fd;
+	snprintf(url, sizeof(url), "/v2/%s/blobs/%s", r->ref.repository, digest);
+	const struct remote_request head = {
+		.method = "HEAD", .url = url, .body = -1, .source = -1
+	};
+	int err = remote_ask(r, &head, &a, e);
+
+	if (err)
+		return err;
+	if (a.status == 200)
+		return 0;
+	store_status(r->s, "pushing %.19s, %.1f MB", digest, (double)size / 1e6);
+	snprintf(url, sizeof(url), "/v2/%s/blobs/uploads/", r->ref.repository);
+	const struct remote_request post = {
+		.method = "POST", .url = url, .body = -1, .source = -1
+	};
+
+	err = remote_ask(r, &post, &a, e);
+	if (err)
+		return err;
+	if (a.status != 202 || !*a.location)
+		return remote_refusal(r, &a, "upload", e);
+	snprintf(url, sizeof(url), "%s%cdigest=%s", a.location, strchr(a.location, '?') ? '&' : '?',
+		 digest);
+	const struct remote_request put = { .method = "PUT",
+					    .url = url,
+					    .body = -1,
+					    .source = fd,
+					    .type = "application/octet-stream",
+					    .upload = size };
+
+	err = remote_ask(r, &put, &a, e);
+	return err ? err : a.status == 201 ? 0 : remote_refusal(r, &a, digest, e);
+}
+
+static int push_all(struct remote *r, const char *id, const char *manifest, struct err *e)
+{
+	__attribute__((cleanup(buf_fini))) struct buf text = BUF_INIT(4u << 20);
+	struct arena arena = ARENA_INIT(64u << 20);
+	struct image_manifest m;
+	struct remote_answer a;
+	char url[800];
+	uint64_t size;
+	int err = blob_get(r->s, manifest, &text, e);
+
+	if (!err)
+		err = image_manifest_parse(buf_str(&text), text.len, manifest, &arena, &m, e);
+	for (size_t i = 0; !err && i < m.layers_n; i++)
+		err = push_blob(r, m.layers[i].digest, e);
+	if (!err)
+		err = push_blob(r, id, e);
+	snprintf(url, sizeof(url), "/v2/%s/manifests/%s", r->ref.repository,
+		 *r->ref.digest ? r->ref.digest : r->ref.tag);
+	cleanup_fd int fd = err ? -1 : open_blob(r->s, manifest, &size, e);
+
+	if (!err && fd < 0)
+		err = fd;
+	const struct remote_request put = {
+		.method = "PUT",
+		.url = url,
+		.body = -1,
+		.source = fd,
+		.upload = text.len,
+		.type = !err && m.media_type ? m.media_type
+					     : "application/vnd.oci.image.manifest.v1+json"
+	};
+
+	if (!err)
+		err = remote_ask(r, &put, &a, e);
+	arena_fini(&arena);
+	return err ? err : a.status == 201 ? 0 : remote_refusal(r, &a, "manifest", e);
+}
+
+int image_push(struct store *s, const char *image, const char *destination, const char *creds,
+	       bool tls_verify, struct err *e)
+{
+	__attribute__((cleanup(remote_close))) struct remote r = { .s = NULL };
+	cleanup_query sqlite3_stmt *q = NULL;
+	char id[DIGEST_SIZE], name[1024], manifest[DIGEST_SIZE];
+	struct reference ref;
+	int err = image_find(s, image, id, name, e);
+
+	if (!err)
+		err = reference_parse(destination ? destination : image, &ref, e);
+	if (!err)
+		err = db_query(s, &q, e, "SELECT manifest FROM images WHERE id = ?", "s", id);
+	if (!err)
+		err = db_step(s, q, e) == 1 ? 0 : -ENOENT;
+	if (err)
+		return err;
+	snprintf(manifest, sizeof(manifest), "%s", db_text(q, 0));
+	err = remote_open(&r, s, &ref, creds, tls_verify, true, e);
+	if (!err)
+		err = push_all(&r, id, manifest, e);
+	if (err)
+		return err_wrap(e, "push '%s'", image);
+	char text[160];
+
+	snprintf(text, sizeof(text), "{\"pushed\":\"%.80s\"}", manifest);
+	s->say(s->say_arg, text);
+	return 0;
+}
+
+int registry_login(struct store *s, const char *registry, const char *creds, bool tls_verify,
+		   struct err *e)
+{
+	__attribute__((cleanup(remote_close))) struct remote r = { .s = NULL };
+	const struct remote_request ping = { .url = "/v2/", .body = -1, .source = -1 };
+	struct reference ref = { .tag = "" };
+	struct remote_answer a;
+	char path[PATH_MAX];
+
+	if (strlen(registry) >= sizeof(ref.registry) || strpbrk(registry, "/ \n"))
+		return err_set(e, -EINVAL, "registry '%.64s': not HOST[:PORT]", registry);
+	snprintf(ref.registry, sizeof(ref.registry), "%s", registry);
+	int err = remote_open(&r, s, &ref, creds, tls_verify, false, e);
+
+	if (!err)
+		err = remote_ask(&r, &ping, &a, e);
+	if (err)
+		return err;
+	if (a.status != 200)
+		return err_set(e, -EACCES, "%s: user or password is wrong (HTTP status %d)",
+			       registry, a.status);
+	err = auth_store(registry, r.creds.user, r.creds.password, path, sizeof(path), e);
+	if (!err)
+		store_status(s, "credentials are in %s, readable by you alone", path);
+	return err;
+}
