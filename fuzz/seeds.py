@@ -113,5 +113,30 @@ def share():
     yield ask(4, 1, bytes(88)) + ask(12, 1, struct.pack("<Q", 1) + b"a\0b\0") + ask(38, 1, b"") + ask(26, 0, struct.pack("<IIII", 7, 38, 0, 0))
 
 
+def store():
+    def ask(kind, tx, body):
+        return bytes([kind, tx]) + struct.pack("<H", len(body)) + body
+
+    yield (ask(11, 0, b"device/vbd/51712/state\x003") + ask(2, 0, b"device/vbd/51712/state\0") + ask(1, 0, b"device\0")
+           + ask(4, 0, b"device\0token\0") + ask(12, 0, b"device/new\0") + ask(13, 0, b"device/vbd\0") + ask(5, 0, b"device\0token\0"))
+    yield (ask(6, 0, b"\0") + ask(11, 1, b"data/a\x001") + ask(3, 1, b"data/a\0") + ask(14, 1, b"data/a\0n1\0") + ask(7, 1, b"T\0")
+           + ask(6, 0, b"\0") + ask(11, 2, b"data/b\x001") + ask(7, 2, b"F\0") + ask(10, 0, b"0\0") + ask(20, 0, b"\0")
+           + ask(4, 0, b"@releaseDomain\0t\0") + ask(4, 0, b"/local/domain/0/backend\0t\0"))
+
+
+def blkring():
+    def page(*slots):
+        ring = struct.pack("<IIII48x", len(slots), 1, 0, 1) + b"".join(s.ljust(112, b"\0") for s in slots)
+        return ring.ljust(8192, b"\0")
+
+    def transfer(op, sector, *segments):
+        return struct.pack("<BBHIQQ", op, len(segments), 0, 0, 7, sector) + b"".join(struct.pack("<IBBH", *s, 0) for s in segments)
+
+    yield page(transfer(0, 8, (2, 0, 7), (3, 1, 2)), transfer(1, 0, (1, 0, 7)), transfer(3, 0), struct.pack("<BBHIQQQ", 5, 0, 0, 0, 8, 0, 8))
+    indirect = struct.pack("<BBHIQQHHI", 6, 1, 4, 0, 9, 16, 0, 0, 2).ljust(112, b"\0")
+    yield page(indirect) + b"".join(struct.pack("<IBBH", ref, 0, 7, 0) for ref in (3, 4, 5, 6))
+
+
 def of(name):
-    return list(globals()[name]()) if name in ("tar", "elf", "agent", "control", "dbus", "share", "virtqueue") else []
+    return list(globals()[name]()) if name in ("tar", "elf", "agent", "control", "dbus", "share", "virtqueue", "store",
+                                               "blkring") else []
