@@ -161,6 +161,7 @@ static int fill_wall_create(struct oci_created *c, const struct oci_create_optio
 	*w = (struct wall_create)WALL_CREATE_INIT;
 	w->spec = c->spec;
 	w->detached = detached;
+	w->at_once = !detached;
 	w->no_pivot = o->no_pivot;
 	w->no_new_keyring = o->no_new_keyring;
 	w->cgroup_manager = oci.systemd_cgroup ? CGROUP_MANAGER_SYSTEMD : CGROUP_MANAGER_CGROUPFS;

@@ -1,8 +1,8 @@
 /*
  * The instances of one root directory, and the state of each.
  *
- * Theory: the directory is made first (mkdir decides who gets a name), state.json follows and is from then on
- * replaced as a whole. A creator that dies leaves a directory whose state says "creating", is cut, or is not
+ * Theory: the directory is made first (mkdir decides who gets a name), state.json follows and is from
+ * then on replaced as a whole. A creator that dies leaves a directory whose state says "creating", is cut, or is not
  * there: all three load as INSTANCE_CREATING, and since a living creator holds the directory's lock, the free lock
  * tells the dead one. A pid alone says nothing after its process has ended; with the start time from
  * /proc/PID/stat it names one process for as long as the machine runs.
@@ -30,6 +30,7 @@
 #include "os/file.h"
 #include "os/tree.h"
 #include "wire/json.h"
+#include "wire/logline.h"
 
 enum { STATE_MAX = 4 << 20, CONFIG_MAX = 8 << 20 };
 
@@ -258,16 +259,6 @@ static int print_state(const struct instance *in, struct buf *b)
 	return buf_adds(b, "}}\n");
 }
 
-int instance_save(struct instance *in, struct err *e)
-{
-	cleanup_with(buf_fini) struct buf text = BUF_INIT(STATE_MAX);
-	int r = print_state(in, &text);
-
-	if (!r)
-		r = file_replace(in->dir, "state.json", text.data, text.len, 0600, 0);
-	return r ? err_sys(e, r, "write state.json") : 0;
-}
-
 /* A first write needs no rename: a cut file is read as half-made. */
 static int write_new(int dir, const char *name, const char *text, size_t n, struct err *e)
 {
@@ -278,17 +269,29 @@ static int write_new(int dir, const char *name, const char *text, size_t n, stru
 	return r ? err_sys(e, r, "write %s", name) : 0;
 }
 
+int instance_save(struct instance *in, struct err *e)
+{
+	cleanup_with(buf_fini) struct buf text = BUF_INIT(STATE_MAX);
+	int r = print_state(in, &text);
+
+	if (r)
+		return err_sys(e, r, "write state.json");
+	if (!in->written) {
+		r = write_new(in->dir, "state.json", text.data, text.len, e);
+		in->written = !r;
+		return r;
+	}
+	r = file_replace(in->dir, "state.json", text.data, text.len, 0600, 0);
+	return r ? err_sys(e, r, "write state.json") : 0;
+}
+
 static int fill_new(struct instance *in, const char *id, struct err *e)
 {
 	struct timespec now;
-	struct tm tm;
-	char text[64];
+	char text[31];
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	size_t n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-
-	snprintf(text + n, sizeof(text) - n, ".%09ldZ", now.tv_nsec);
+	time_rfc3339_format(now, text);
 	free(in->id);
 	free(in->created);
 	in->id = strdup(id);
@@ -300,7 +303,6 @@ static int fill_new(struct instance *in, const char *id, struct err *e)
 
 int instance_new(struct instance *in, const char *root, const char *id, struct err *e)
 {
-	cleanup_with(buf_fini) struct buf text = BUF_INIT(STATE_MAX);
 	cleanup_fd int at = -1;
 	int r = instance_id_check(id, e);
 
@@ -320,10 +322,7 @@ int instance_new(struct instance *in, const char *root, const char *id, struct e
 	if (in->dir < 0 || flock(in->dir, LOCK_EX) < 0)
 		return err_sys(e, -errno, "open '%s/%s'", root, id);
 	in->locked = true;
-	r = print_state(in, &text);
-	if (r)
-		return err_sys(e, r, "write state.json");
-	return write_new(in->dir, "state.json", text.data, text.len, e);
+	return 0;
 }
 
 struct parsed_state {
@@ -415,6 +414,7 @@ static int load_state(struct instance *in, struct err *e)
 	if (r && r != -ENOENT)
 		return err_sys(e, r, "state.json");
 	/* Absent, empty or cut: half-made. */
+	in->written = !r;
 	in->status = INSTANCE_CREATING;
 	if (r || json_parse(buf_str(&text), text.len, STATE_MAX, "state.json", &m->doc, &why))
 		return 0;

@@ -27,6 +27,7 @@ enum { INSTANCE_STATE_VERSION = 1 };
 struct instance {
 	int dir; /* the directory, held open; the lock lives on it */
 	bool locked;
+	bool written; /* state.json exists */
 
 	/* What state.json says; strings are owned. */
 	char *id;
@@ -61,9 +62,9 @@ int instance_root(const char *wish, char **root, struct err *e);
 /* Letters, digits, "_+-." and not a dot first; at most 1024. 0 or -EINVAL. */
 int instance_id_check(const char *id, struct err *e);
 
-/* Makes the directory (-EEXIST when there is one), locked, with a state.json that says "creating".
- * `in` has bundle, wall and annotations set by the caller before; id, created, owner are filled in.
- * 0 or -errno. */
+/* Makes the directory (-EEXIST when there is one), locked and without a state.json: until the first
+ * instance_save() it loads as INSTANCE_CREATING. `in` has bundle, wall and annotations set by the caller before; id,
+ * created, owner are filled in. 0 or -errno. */
 int instance_new(struct instance *in, const char *root, const char *id, struct err *e);
 
 /* Opens by id and reads the state. `lock`: waits for the lock, and the directory is certain to be

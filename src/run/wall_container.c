@@ -27,11 +27,17 @@ static void fini_live(void *live)
 	free(live);
 }
 
+struct recording {
+	struct instance *in;
+	bool at_once;
+};
+
 /* Init waits for our leave to go on: what is written here is what a later command finds. */
 static int record(void *arg, pid_t pid, const struct cgroup *cg, struct err *e)
 {
 	cleanup_with(buf_fini) struct buf text = BUF_INIT(1 << 20);
-	struct instance *in = arg;
+	const struct recording *r = arg;
+	struct instance *in = r->in;
 	int err = cgroup_save(cg, &text);
 
 	if (err)
@@ -41,7 +47,7 @@ static int record(void *arg, pid_t pid, const struct cgroup *cg, struct err *e)
 	err = instance_set_pid(in, pid, e);
 	if (err)
 		return err;
-	in->status = INSTANCE_CREATED;
+	in->status = r->at_once ? INSTANCE_RUNNING : INSTANCE_CREATED;
 	return instance_save(in, e);
 }
 
@@ -49,6 +55,7 @@ static int create(struct instance *in, const struct wall_create *w, struct wall_
 		  struct err *e)
 {
 	struct container *c = calloc(1, sizeof(*c));
+	struct recording recording = { in, w->at_once };
 	struct container_args a = {
 		.spec = w->spec,
 		.id = in->id,
@@ -65,7 +72,7 @@ static int create(struct instance *in, const struct wall_create *w, struct wall_
 		.cgroup_manager = w->cgroup_manager,
 		.overlay = w->overlay,
 		.record = record,
-		.record_arg = in,
+		.record_arg = &recording,
 	};
 
 	if (!c)
@@ -93,7 +100,7 @@ static int start(struct instance *in, const struct oci_spec *spec, struct wall_p
 	found.pid = in->pid;
 	int err = container_start(c, spec, in->id, in->bundle, in->dir, e);
 
-	if (err)
+	if (err || in->status == INSTANCE_RUNNING)
 		return err;
 	in->status = INSTANCE_RUNNING;
 	return instance_save(in, e);
