@@ -19,6 +19,10 @@
 #define AGENT_IMAGE  "/run/warren/image" /* the read-only disk */
 #define AGENT_UPPER  "/run/warren/upper" /* what is written */
 #define AGENT_BUNDLE "/run/warren/bundle"
+#define AGENT_BINDS \
+	"/run/warren/binds" /* what the host bound into the container, by the mount's index */
+
+#define AGENT_SHARES_MAX 6
 
 /* From the kernel's command line. */
 struct agent_options {
@@ -26,6 +30,8 @@ struct agent_options {
 	char root[64];	  /* warren.root=/dev/xvda; "": the initramfs itself, for tests */
 	char upper[64];	  /* warren.upper=/dev/xvdb; "": memory */
 	char lower[64];	  /* warren.rootdir=DIR: a directory that is the root already */
+	char share[AGENT_SHARES_MAX][64]; /* warren.share=/dev/hvc2:3: directories of the host */
+	unsigned shares_n;
 };
 
 struct agent;
@@ -83,6 +89,8 @@ int setup_freeze(bool freeze, struct err *e);
 void setup_shutdown(int mode);
 
 /* channel.c: frames to and from the host. */
+/* Opens a line to the host, raw and without blocking; waits for the device. A descriptor or -errno. */
+int channel_device(const char *path, struct err *e);
 int channel_open(struct agent *a, struct err *e);
 /* Call after anything was added to `tx`. */
 void channel_kick(struct agent *a);
@@ -110,3 +118,6 @@ int request_handle(struct agent *a, const struct agent_frame *f, struct err *e);
 
 /* copy.c: forks a child that packs or unpacks in the container's root. 0 or -errno. */
 int copy_start(struct stream *s, pid_t container, bool put, const char *path, struct err *e);
+
+/* share.c: mounts the directories that the host shares below AGENT_BINDS. 0 or -errno. */
+int share_start_all(const struct agent_options *o, struct err *e);

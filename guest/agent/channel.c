@@ -131,7 +131,7 @@ static void channel_ready(struct loop_fd *s, uint32_t events)
 	channel_write(a);
 }
 
-static int open_control(const char *path, struct err *e)
+int channel_device(const char *path, struct err *e)
 {
 	struct timespec pause = { 0, 500000 };
 	struct termios t;
@@ -144,7 +144,7 @@ static int open_control(const char *path, struct err *e)
 		nanosleep(&pause, NULL);
 	}
 	if (fd < 0)
-		return err_sys(e, -errno, "guest: control channel '%s'", path);
+		return err_sys(e, -errno, "guest: line '%s'", path);
 	if (tcgetattr(fd, &t) == 0) {
 		cfmakeraw(&t);
 		t.c_cflag |= CLOCAL;
@@ -156,7 +156,7 @@ static int open_control(const char *path, struct err *e)
 int channel_open(struct agent *a, struct err *e)
 {
 	if (a->control < 0)
-		a->control = open_control(a->options.control, e);
+		a->control = channel_device(a->options.control, e);
 	if (a->control < 0)
 		return a->control;
 	buf_init(&a->rx, RX_MAX);

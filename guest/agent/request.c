@@ -30,8 +30,6 @@
 #include "wire/oci_stats.h"
 
 #define CONTAINER_ID "guest"
-/* Files that the host bound into the container, sent before CREATE, by the mount's index. */
-#define BINDS AGENT_DIR "/binds"
 
 static void answer_ok(struct agent *a, uint32_t id, uint32_t value)
 {
@@ -74,12 +72,10 @@ static int adapt_mounts(struct oci_spec *spec, struct err *e)
 
 		if (!is_bind(m))
 			continue;
-		snprintf(path, sizeof(path), BINDS "/%zu", i);
+		snprintf(path, sizeof(path), AGENT_BINDS "/%zu", i);
 		if (access(path, F_OK) < 0)
 			return err_set(e, -ENOTSUP,
-				       "mount '%s': the directory '%s' of the host cannot be "
-				       "shared with a "
-				       "guest yet",
+				       "mount '%s': '%s' of the host cannot be shared with a guest",
 				       m->destination, m->source ? m->source : "?");
 		m->source = strdup(path);
 		if (!m->source)

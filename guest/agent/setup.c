@@ -52,6 +52,16 @@ static void read_option(const char *word, size_t n, struct agent_options *o)
 		{ "warren.rootdir=", o->lower },
 	};
 
+	const char *share = str_after(word, "warren.share=");
+
+	if (share && o->shares_n < AGENT_SHARES_MAX) {
+		n -= (size_t)(share - word);
+		if (n < sizeof(o->share[0])) {
+			memcpy(o->share[o->shares_n], share, n);
+			o->share[o->shares_n++][n] = '\0';
+		}
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		size_t k = strlen(keys[i].key);
 

@@ -21,12 +21,24 @@
 #include "wire/agent.h"
 #include "wire/oci.h"
 
-#define GUEST_SOCKET   "guest.sock"
-#define GUEST_BOOT_LOG "boot.log"
-#define GUEST_END      "guest.end" /* why the guest stopped, when not by itself */
-#define GUEST_DISKS    4
+#define GUEST_SOCKET	 "guest.sock"
+#define GUEST_BOOT_LOG	 "boot.log"
+#define GUEST_END	 "guest.end" /* why the guest stopped, when not by itself */
+#define GUEST_DISKS	 4
+#define GUEST_SHARES_MAX 6
+/* Lines to the guest: the kernel's console, the agent, then one a shared directory. */
+#define GUEST_LINE_SHARES 2
 /* One packet on guest.sock. */
 #define GUEST_PACKET_MAX (192u << 10)
+
+/* A directory of the host that config.json binds. */
+struct guest_share {
+	int root;	/* O_PATH, until its server has it */
+	int line;	/* the VMM's end */
+	unsigned mount; /* index in config.json */
+	bool read_only;
+	pid_t pid; /* the server */
+};
 
 /* Everything that the VMM process gets; all descriptors are open already. */
 struct guest_machine {
@@ -40,6 +52,8 @@ struct guest_machine {
 	int console; /* socket: the kernel's console */
 	int agent;   /* socket: the agent's channel */
 	int control; /* SOCK_SEQPACKET: struct guest_order in, struct guest_report out */
+	struct guest_share share[GUEST_SHARES_MAX];
+	unsigned shares;
 };
 
 /* Monitor to VMM. */
@@ -127,6 +141,15 @@ int guest_stream_frame(struct guest_stream *s, const struct agent_frame *f);
 /* EXIT came: reported when all output is written. */
 void guest_stream_end(struct guest_stream *s, int status);
 void guest_stream_resize(struct guest_stream *s);
+
+/* ---- guest_share.c ---- */
+
+bool guest_mount_is_bind(const struct oci_mount *mt);
+/* Opens the directories that `spec` binds. 0 or -errno. */
+int guest_shares_open(struct guest_machine *g, const struct oci_spec *spec, struct err *e);
+/* Starts their servers; the directories are theirs then, the lines the VMM's. 0 or -errno. */
+int guest_shares_start(struct guest_machine *g, struct err *e);
+void guest_shares_fini(struct guest_machine *g);
 
 /* ---- guest_monitor.c ---- */
 

@@ -160,15 +160,6 @@ static void add_bound_file(struct buf *tar, const struct oci_mount *mt, size_t i
 	buf_fini(&content);
 }
 
-static bool is_bind(const struct oci_mount *mt)
-{
-	for (size_t i = 0; i < mt->options.n; i++) {
-		if (strcmp(mt->options.v[i], "bind") == 0 || strcmp(mt->options.v[i], "rbind") == 0)
-			return true;
-	}
-	return mt->type && strcmp(mt->type, "bind") == 0;
-}
-
 /* Sends them; they fit the window or are refused. */
 static int send_files(struct monitor *m, const struct oci_spec *spec, struct err *e)
 {
@@ -177,7 +168,7 @@ static int send_files(struct monitor *m, const struct oci_spec *spec, struct err
 	int r = 0;
 
 	for (size_t i = 0; i < spec->mounts_n; i++) {
-		if (is_bind(&spec->mounts[i]))
+		if (guest_mount_is_bind(&spec->mounts[i]))
 			add_bound_file(&tar, &spec->mounts[i], i);
 	}
 	if (tar.error) {
@@ -504,12 +495,21 @@ static void boot_too_long(struct loop_timer *t)
 
 static void child_changed(struct monitor *m)
 {
+	const struct guest_machine *g = m->args->machine;
+	struct err e = ERR_INIT;
 	int status;
 
+	for (unsigned i = 0; i < g->shares; i++) {
+		if (waitpid(g->share[i].pid, &status, WNOHANG) != g->share[i].pid)
+			continue;
+		err_set(&e, -EPIPE, "the server of the directory at '%s' ended",
+			m->args->spec->mounts[g->share[i].mount].destination);
+		guest_failed(m, &e);
+		return;
+	}
 	if (waitpid(m->vmm, &status, WNOHANG) != m->vmm)
 		return;
 	m->vmm_gone = true;
-	struct err e = ERR_INIT;
 
 	vmm_ready(&m->vmm_control, 0); /* its last words */
 	if (WIFSIGNALED(status))
@@ -598,7 +598,10 @@ static int start_vmm(struct monitor *m, struct guest_monitor_args *a, struct err
 	g->agent = agent[1];
 	g->control = control[1];
 	pid_t parent = getpid();
+	int r = guest_shares_start(g, e);
 
+	if (r < 0)
+		return r;
 	m->vmm = fork();
 	if (m->vmm < 0)
 		return err_sys(e, -errno, "start the VMM");
@@ -703,4 +706,5 @@ void guest_machine_fini(struct guest_machine *m)
 	close_fd(&m->console);
 	close_fd(&m->agent);
 	close_fd(&m->control);
+	guest_shares_fini(m);
 }

@@ -111,6 +111,9 @@ static int compose_cmdline(const struct guest_kind *kind, struct guest_machine *
 
 	buf_addf(&line, "%s nr_cpus=%u warren.control=%s warren.root=%s", kind->arguments, g->vcpus,
 		 kind->agent_device, kind->root_device);
+	for (unsigned i = 0; i < g->shares; i++)
+		buf_addf(&line, " warren.share=/dev/hvc%u:%u", GUEST_LINE_SHARES + i,
+			 g->share[i].mount);
 	for (size_t i = 0; spec->vm && i < spec->vm->kernel_parameters.n; i++)
 		buf_addf(&line, " %s", spec->vm->kernel_parameters.v[i]);
 	int r = line.error;
@@ -145,6 +148,8 @@ static int machine_open(const struct guest_kind *kind, struct guest_machine *g, 
 		r = open_kvm(&g->kvm, e);
 	if (r == 0)
 		r = choose_kernel(kind, g, a->spec, e);
+	if (r == 0)
+		r = guest_shares_open(g, a->spec, e);
 	if (r == 0)
 		r = compose_cmdline(kind, g, a->spec, e);
 	if (r == 0) {
@@ -236,19 +241,21 @@ static void keep_only(int *fds, size_t n)
 static void __attribute__((noreturn)) monitor_child(struct guest_monitor_args *ma)
 {
 	struct guest_machine *g = ma->machine;
-
 	/* The creator's lock lives on its own opening of the directory. */
 	ma->dir = openat(ma->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int keep[] = { ma->dir, ma->report, ma->stdio[0],      ma->stdio[1],	   ma->stdio[2],
-		       g->kvm,	g->root,    g->kernel.vmlinux, g->kernel.initramfs };
+	int keep[9 + GUEST_SHARES_MAX] = { ma->dir,	 ma->report,	    ma->stdio[0],
+					   ma->stdio[1], ma->stdio[2],	    g->kvm,
+					   g->root,	 g->kernel.vmlinux, g->kernel.initramfs };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+	for (unsigned i = 0; i < g->shares; i++)
+		keep[9 + i] = g->share[i].root;
 	setsid();
 	if (ma->terminal >= 0)
 		ioctl(ma->terminal, TIOCSCTTY, 0);
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
-	keep_only(keep, ARRAY_SIZE(keep));
+	keep_only(keep, 9 + g->shares);
 	guest_monitor_run(ma);
 }
 

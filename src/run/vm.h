@@ -9,7 +9,7 @@
 #include "os/loop.h"
 #include "storage/block.h"
 
-enum { VM_DISKS_MAX = 8, VM_PORTS_MAX = 4, VM_VCPUS_MAX = 64 };
+enum { VM_DISKS_MAX = 8, VM_PORTS_MAX = 8, VM_VCPUS_MAX = 64 };
 
 /* A byte pipe to the guest. Descriptors are not owned and do not block; -1: none. */
 struct vm_port_config {

@@ -12,7 +12,7 @@
 #include "run/vm.h"
 #include "virtio/mmio.h"
 
-enum { VM_DEVICES_MAX = VM_DISKS_MAX + 2, VM_QUEUES_MAX = 16 };
+enum { VM_DEVICES_MAX = VM_DISKS_MAX + 2, VM_QUEUES_MAX = 20 };
 /* The first interrupt line of virtio devices; lower ones have old meanings. */
 enum { VM_GSI_FIRST = 5, VM_MMIO_BASE = (int)0xd0000000u };
 

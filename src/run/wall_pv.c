@@ -98,6 +98,12 @@ static void run_machine(struct guest_machine *g)
 		.start = guest_vmm_watch,
 	};
 
+	for (unsigned i = 0; i < g->shares; i++) {
+		int line = g->share[i].line;
+
+		c.console[c.consoles++] = (struct pv_console_config){ line, line };
+	}
+
 	c.disk[0].block = block_raw_new(steal_fd(&g->root), true, e);
 	if (!c.disk[0].block)
 		guest_vmm_fail();

@@ -78,6 +78,12 @@ static void run_machine(struct guest_machine *g)
 		.start = guest_vmm_watch,
 	};
 
+	for (unsigned i = 0; i < g->shares; i++) {
+		int line = g->share[i].line;
+
+		c.port[c.ports++] = (struct vm_port_config){ "share", true, line, line };
+	}
+
 	c.disk[0] = block_raw_new(steal_fd(&g->root), true, e);
 	if (!c.disk[0])
 		guest_vmm_fail();

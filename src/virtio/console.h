@@ -4,7 +4,7 @@
 #include "machine/stream.h"
 #include "virtio/device.h"
 
-enum { VIRTIO_CONSOLE_PORTS_MAX = 4 };
+enum { VIRTIO_CONSOLE_PORTS_MAX = 8 };
 
 struct virtio_console_port {
 	const char *name;      /* what the guest sees in /sys/class/virtio-ports/X/name */
