@@ -26,8 +26,8 @@
 #define GUEST_END	 "guest.end" /* why the guest stopped, when not by itself */
 #define GUEST_DISKS	 4
 #define GUEST_SHARES_MAX 6
-/* Lines to the guest: the kernel's console, the agent, then one a shared directory. */
-#define GUEST_LINE_SHARES 2
+/* Lines to the guest: 0 the kernel's console, 1 the agent's, then one a shared directory. */
+enum { GUEST_LINE_AGENT = 1, GUEST_LINE_SHARES };
 /* One packet on guest.sock. */
 #define GUEST_PACKET_MAX (192u << 10)
 

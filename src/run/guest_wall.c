@@ -109,10 +109,10 @@ static int compose_cmdline(const struct guest_kind *kind, struct guest_machine *
 {
 	struct buf line = BUF_INIT(sizeof(g->cmdline) - 1);
 
-	buf_addf(&line, "%s nr_cpus=%u warren.control=%s warren.root=%s", kind->arguments, g->vcpus,
-		 kind->agent_device, kind->root_device);
+	buf_addf(&line, "%s nr_cpus=%u warren.control=%s%d warren.root=%s", kind->arguments,
+		 g->vcpus, kind->line_device, GUEST_LINE_AGENT, kind->root_device);
 	for (unsigned i = 0; i < g->shares; i++)
-		buf_addf(&line, " warren.share=/dev/hvc%u:%u", GUEST_LINE_SHARES + i,
+		buf_addf(&line, " warren.share=%s%u:%u", kind->line_device, GUEST_LINE_SHARES + i,
 			 g->share[i].mount);
 	for (size_t i = 0; spec->vm && i < spec->vm->kernel_parameters.n; i++)
 		buf_addf(&line, " %s", spec->vm->kernel_parameters.v[i]);

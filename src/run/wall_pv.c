@@ -132,7 +132,7 @@ static const struct guest_kind kind = {
 	.arguments =
 		"console=hvc0 quiet noreplace-smp clocksource=tsc tsc=reliable cryptomgr.notests",
 	.root_device = "/dev/xvda",
-	.agent_device = "/dev/hvc1",
+	.line_device = "/dev/hvc",
 	.vmm = run_machine,
 };
 

@@ -72,7 +72,7 @@ static void run_machine(struct guest_machine *g)
 		.memory = g->memory,
 		.vcpus = g->vcpus,
 		.port = { { "console", true, g->console, g->console },
-			  { "agent", true, g->agent, g->agent } },
+			  { "agent", false, g->agent, g->agent } },
 		.ports = 2,
 		.disks = 1,
 		.start = guest_vmm_watch,
@@ -81,7 +81,7 @@ static void run_machine(struct guest_machine *g)
 	for (unsigned i = 0; i < g->shares; i++) {
 		int line = g->share[i].line;
 
-		c.port[c.ports++] = (struct vm_port_config){ "share", true, line, line };
+		c.port[c.ports++] = (struct vm_port_config){ "share", false, line, line };
 	}
 
 	c.disk[0] = block_raw_new(steal_fd(&g->root), true, e);
@@ -120,7 +120,7 @@ static const struct guest_kind kind = {
 	.name = "vm",
 	.arguments = "console=hvc0 quiet pci=off cryptomgr.notests random.trust_cpu=on",
 	.root_device = "/dev/vda",
-	.agent_device = "/dev/hvc1",
+	.line_device = "/dev/vport0p",
 	.vmm = run_machine,
 };
 
