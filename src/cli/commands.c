@@ -15,6 +15,7 @@ extern const struct command cmd_diff;
 extern const struct command cmd_doctor;
 extern const struct command cmd_events;
 extern const struct command cmd_exec;
+extern const struct command cmd_features;
 extern const struct command cmd_image;
 extern const struct command cmd_images;
 extern const struct command cmd_info;
@@ -60,6 +61,7 @@ const struct command *const commands[] = {
 	&cmd_doctor,
 	&cmd_events,
 	&cmd_exec,
+	&cmd_features,
 	&cmd_image,
 	&cmd_images,
 	&cmd_info,

@@ -13,7 +13,6 @@
 struct offer {
 	FILE *f;
 	const char *typed;
-	const struct opt *wanted; /* whose value is being typed */
 };
 
 static void offer_one(const struct offer *o, const char *word, const char *text)
@@ -125,6 +124,10 @@ static void complete_command(FILE *f, const struct command *cmd, int n, char *co
 		if (waiting) {
 			waiting = NULL;
 		} else if (options_end || words[i][0] != '-' || !words[i][1]) {
+			if (cmd->subs) {
+				complete_words(f, cmd->subs, n - i, words + i);
+				return;
+			}
 			args++;
 			options_end |= cmd->stop_at_arg;
 		} else if (streq(words[i], "--")) {
@@ -154,6 +157,10 @@ static void complete_command(FILE *f, const struct command *cmd, int n, char *co
 		fputs(":\n", f);
 		return;
 	}
+	if (cmd->subs) {
+		complete_words(f, cmd->subs, 1, words + n - 1);
+		return;
+	}
 	offer_kind(&o, cmd->stop_at_arg && args ? COMPLETE_FILE : cmd->complete_args);
 }
 
@@ -166,7 +173,7 @@ void complete_words(FILE *f, const struct command *const *table, int n, char *co
 			fputs(":\n", f);
 			return;
 		}
-		if (!cmd->subs) {
+		if (!cmd->subs || cmd->opts) {
 			complete_command(f, cmd, n, words);
 			return;
 		}

@@ -104,11 +104,9 @@ static void print_option(const struct opt *o, void *arg)
 	fputc('\n', p->f);
 }
 
-void help_overview(FILE *f, const char *path, const struct command *const *table)
+static void print_commands(FILE *f, const struct command *const *table, size_t width)
 {
-	size_t width = terminal_width(f);
-
-	fprintf(f, "Usage: %s COMMAND [OPTION...] [ARG...]\n\nCommands:\n", path);
+	fprintf(f, "\nCommands:\n");
 	for (; *table; table++) {
 		if ((*table)->hidden)
 			continue;
@@ -116,6 +114,12 @@ void help_overview(FILE *f, const char *path, const struct command *const *table
 		wrap_line(f, (*table)->summary, strlen((*table)->summary), 16, 16, width);
 		fputc('\n', f);
 	}
+}
+
+void help_overview(FILE *f, const char *path, const struct command *const *table)
+{
+	fprintf(f, "Usage: %s COMMAND [OPTION...] [ARG...]\n", path);
+	print_commands(f, table, terminal_width(f));
 	fprintf(f, "\n'%s COMMAND --help' shows a command's options.\n", path);
 }
 
@@ -135,4 +139,6 @@ void help_command(FILE *f, const char *path, const struct command *cmd)
 			fprintf(f, "\nOptions:\n");
 		opt_each(cmd->opts, print_option, &page);
 	}
+	if (cmd->subs)
+		print_commands(f, cmd->subs, page.width);
 }

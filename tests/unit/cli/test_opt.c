@@ -194,8 +194,17 @@ static const struct command thing = {
 };
 static const struct command secret = { .name = "secret", .summary = "Hidden", .hidden = true };
 static const struct command *const inner[] = { &thing, &secret, NULL };
+static const struct opt before[] = {
+	OPT_STRING(0, "root", "DIR", struct shared, format, "Where", .complete = COMPLETE_DIR),
+	OPT_END,
+};
+static const struct command outer = { .name = "outer",
+				      .summary = "Options, then a word",
+				      .opts = before,
+				      .subs = inner,
+				      .stop_at_arg = true };
 static const struct command group = { .name = "group", .summary = "A group", .subs = inner };
-static const struct command *const table[] = { &group, &secret, &thing, NULL };
+static const struct command *const table[] = { &group, &outer, &secret, &thing, NULL };
 
 static char *offered(int n, const char *const *words)
 {
@@ -218,10 +227,15 @@ static void completion(void **state)
 	static const struct {
 		const char *words[6], *offers;
 	} rows[] = {
-		{ { "" }, "group\tA group\nthing\t" },
+		{ { "" }, "group\tA group\nouter\tOptions, then a word\nthing\t" },
 		{ { "se" }, ":\n" },
 		{ { "nothing", "" }, ":\n" },
 		{ { "group", "th" }, "thing\t" },
+		{ { "outer", "" }, "thing\t" },
+		{ { "outer", "--ro" }, "--root\tWhere\n:\n" },
+		{ { "outer", "--root", "" }, ":dir\n" },
+		{ { "outer", "--root", "x", "th" }, "thing\t" },
+		{ { "outer", "--root=x", "thing", "--qu" }, "--quiet\tSay less\n:\n" },
 		{ { "thing", "--qu" }, "--quiet\tSay less\n:\n" },
 		{ { "thing", "--format", "" }, "json\t\ntext\t\n:\n" },
 		{ { "thing", "--format=t" }, "--format=text\t\n:\n" },
