@@ -64,6 +64,23 @@ int images_platform(const char *s, char words[3][64], size_t *n, struct err *e)
 	return s && *s ? err_set(e, -EINVAL, "--platform: expected OS/ARCH[/VARIANT]") : 0;
 }
 
+int images_pull(const char *image, const char *platform, struct err *e)
+{
+	char name[1200], words[3][64];
+	const char *argv[8] = { "pull", name };
+	size_t n;
+	int r = images_platform(platform, words, &n, e);
+
+	for (size_t i = 0; !r && i < n; i++)
+		argv[2 + i] = words[i];
+	if (!r && snprintf(name, sizeof(name), "image=%s", image) >= (int)sizeof(name))
+		r = err_set(e, -EINVAL, "image name '%.40s...' is too long", image);
+	if (!r)
+		fprintf(stderr, "Unable to find image '%s' locally\n", image);
+	r = r ? r : images_ask(argv, false, NULL, NULL, e);
+	return r ? err_wrap(e, "pull '%s'", image) : 0;
+}
+
 void images_age(const char *rfc3339, int64_t unix_s, char *out, size_t size)
 {
 	static const struct {

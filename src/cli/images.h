@@ -11,6 +11,9 @@ struct json_object;
 int images_ask(const char *const *words, bool quiet, void (*fn)(void *arg, struct json_object *o),
 	       void *arg, struct err *e);
 
+/* Fetches an image from its registry, with progress on stderr. `platform` may be NULL. 0 or -errno. */
+int images_pull(const char *image, const char *platform, struct err *e);
+
 /* A string member, "" when absent. */
 const char *images_text(struct json_object *o, const char *key);
 

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "cli/cli.h"
+#include "cli/images.h"
 #include "cli/run_options.h"
 #include "os/file.h"
 
@@ -112,7 +113,7 @@ int run_create(const struct run_settings *set, int argc, char **argv, const char
 		.publish = &set->publish,
 		.timeout_ns = set->timeout_ns,
 	};
-	bool no_image;
+	bool no_image = false;
 	int r = wish_isolation(set, &l.isolation, e);
 
 	*s = (struct subject)SUBJECT_INIT;
@@ -130,7 +131,18 @@ int run_create(const struct run_settings *set, int argc, char **argv, const char
 		return r;
 	l.image = set->rootfs ? NULL : argv[0];
 	l.args = set->rootfs ? argv : argv + 1;
-	r = launch_create(&l, root, s, &no_image, e);
+	const char *when = set->pull ? set->pull : "missing";
+
+	if (l.image && streq(when, "always"))
+		r = images_pull(l.image, set->platform, e);
+	if (!r)
+		r = launch_create(&l, root, s, &no_image, e);
+	if (r == -ENOENT && no_image && streq(when, "missing")) {
+		err_clear(e);
+		r = images_pull(l.image, set->platform, e);
+		if (!r)
+			r = launch_create(&l, root, s, &no_image, e);
+	}
 	if (r)
 		return r;
 	r = write_cidfile(set->cidfile, s->in.id, e);
