@@ -19,6 +19,7 @@
 #include <lz4frame.h>
 #include <lzma.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -228,12 +229,14 @@ static void run_lz4_legacy(void)
 
 		if (got < 4)
 			die("lz4: truncated");
-		if (n > (uint32_t)LZ4_compressBound(LZ4_LEGACY_BLOCK)) {
-			if (take(in, 1) == 0) /* the size that the kernel's build appends */
-				return;
+		bool whole = n <= (uint32_t)LZ4_compressBound(LZ4_LEGACY_BLOCK);
+
+		got = take(in, whole ? n : 1);
+		if (got == 0) /* the word was the size that the kernel's build appends */
+			return;
+		if (!whole)
 			die("lz4: a block of %u bytes", n);
-		}
-		if (take(in, n) != n)
+		if (got != n)
 			die("lz4: truncated");
 		int r = LZ4_decompress_safe((char *)in, (char *)out, (int)n, LZ4_LEGACY_BLOCK);
 

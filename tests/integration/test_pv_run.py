@@ -1,0 +1,266 @@
+"""Commands behind the pv wall (and the container wall beside it: the same cases, the same results)."""
+import json
+import os
+import pty
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+BUILD = Path(os.environ.get("WARREN_BUILD", "build")).resolve()
+WARREN = str(BUILD / "warren")
+KERNELS = Path(os.environ.get("WARREN_TEST_KERNELS", "/var/lib/warren/kernels"))
+
+
+def pv_missing():
+    if os.geteuid() != 0:
+        return "needs root"
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "no /dev/kvm"
+    if not shutil.which("mkfs.erofs"):
+        return "no mkfs.erofs"
+    if not shutil.which("busybox"):
+        return "no busybox"
+    return None
+
+
+pytestmark = pytest.mark.skipif(pv_missing() is not None, reason=str(pv_missing()))
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """A data directory with a kernel, a run directory, a root file system."""
+    base = tmp_path_factory.mktemp("pv")
+    env = {**os.environ, "WARREN_DATA": str(base / "data"), "WARREN_RUN": str(base / "run")}
+    (base / "run").mkdir()
+    if (KERNELS / "default").is_dir():
+        (base / "data").mkdir()
+        shutil.copytree(KERNELS, base / "data/kernels", symlinks=True,
+                        ignore=shutil.ignore_patterns("initramfs-*"))
+    elif subprocess.run([WARREN, "kernel", "import"], env=env, capture_output=True, timeout=300).returncode:
+        pytest.skip("no kernel package to be had")
+    root = base / "root"
+    for name in ("bin", "proc", "sys", "dev", "tmp", "etc"):
+        (root / name).mkdir(parents=True)
+    shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+    for name in ("sh cat echo sleep head true false tty stty kill ls id uname md5sum dd yes wc grep env "
+                 "pwd touch mkdir hostname mount seq").split():
+        (root / "bin" / name).symlink_to("busybox")
+    (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n")
+    (root / "etc/marker").write_text("from the image\n")
+    place.env = env
+    place.root = root
+    yield place
+    for line in subprocess.run([WARREN, "ps", "-aq"], env=env, capture_output=True, text=True).stdout.split():
+        subprocess.run([WARREN, "rm", "-f", line], env=env, capture_output=True, timeout=30)
+
+
+def warren(place, *args, text=True, **more):
+    return subprocess.run([WARREN, *args], env=place.env, capture_output=True, text=text, timeout=60, **more)
+
+
+@pytest.fixture(params=["container", "pv"])
+def run(request, place):
+    def go(*args, options=(), **more):
+        return warren(place, "run", "--rm", "--isolation", request.param, *options,
+                      "--rootfs", str(place.root), *args, **more)
+    go.wall = request.param
+    return go
+
+
+@pytest.fixture(params=["container", "pv"])
+def instance(request, place):
+    done = warren(place, "run", "-d", "--isolation", request.param, "--rootfs", str(place.root), "sleep", "300")
+    assert done.returncode == 0, done.stderr
+    name = done.stdout.strip()
+    yield name
+    warren(place, "rm", "-f", name)
+
+
+# ---- the same behind both walls ----
+
+@pytest.mark.parametrize("command,code", [
+    (["true"], 0), (["false"], 1), (["sh", "-c", "exit 42"], 42), (["no-such-command"], 127),
+    (["/etc"], 126), (["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], 137),
+])
+def test_exit_codes(run, command, code):
+    assert run(*command).returncode == code
+
+
+def test_output_streams_stay_apart(run):
+    done = run("sh", "-c", "echo one; echo two >&2; echo three")
+    assert (done.stdout, done.stderr, done.returncode) == ("one\nthree\n", "two\n", 0)
+
+
+def test_input_goes_in(run):
+    data = os.urandom(200_000)
+    done = run("md5sum", options=["-i"], input=data, text=False)
+    import hashlib
+    assert done.stdout.split()[0].decode() == hashlib.md5(data).hexdigest()
+
+
+def test_much_output_comes_out(run):
+    done = run("sh", "-c", "yes 0123456789abcde | head -c 2000000")
+    assert len(done.stdout) == 2_000_000
+
+
+def test_process_settings(run):
+    done = run("sh", "-c", "echo $A; pwd; id -u; id -g; hostname; umask; grep NoNewPrivs /proc/self/status",
+               options=["-e", "A=b c", "-w", "/tmp", "-u", "1000:1000", "--hostname", "here",
+                        "--security-opt", "no-new-privileges"])
+    assert done.stdout.split("\n")[:6] == ["b c", "/tmp", "1000", "1000", "here", "0022"]
+    assert done.stdout.rstrip().endswith("1")
+
+
+def test_capabilities_and_seccomp_are_the_same(run):
+    done = run("grep", "-E", "^(Cap|Seccomp:)", "/proc/self/status")
+    assert "CapEff:\t00000000a80425fb" in done.stdout and "Seccomp:\t2" in done.stdout
+    done = run("grep", "CapEff", "/proc/self/status", options=["--cap-drop", "ALL", "--cap-add", "chown"])
+    assert done.stdout.split()[1] == "0000000000000001"
+
+
+def test_limits_and_mounts(run):
+    done = run("sh", "-c", "ulimit -n; grep ' /data ' /proc/mounts; cat /etc/marker; echo x >/tmp/y && cat /tmp/y",
+               options=["--ulimit", "nofile=77:99", "--tmpfs", "/data:size=1m"])
+    lines = done.stdout.splitlines()
+    assert lines[0] == "77" and lines[1].startswith("tmpfs /data") and lines[2:] == ["from the image", "x"]
+
+
+def test_read_only_root(run):
+    done = run("touch", "/file", options=["--read-only"])
+    assert done.returncode == 1 and "Read-only file system" in done.stderr
+
+
+def test_terminal(run, place):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ.update(place.env)
+        os.execv(WARREN, [WARREN, "run", "--rm", "-it", "--isolation", run.wall, "--rootfs", str(place.root),
+                          "sh", "-c", "stty size; read x; echo got:$x; sleep 60; echo never"])
+    import fcntl
+    import struct
+    import termios
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 97, 0, 0))
+    seen, typed, stopped, end = b"", False, False, time.time() + 30
+    while time.time() < end:
+        if select.select([fd], [], [], 0.2)[0]:
+            try:
+                seen += os.read(fd, 4096)
+            except OSError:
+                break
+        if not typed and b"\r\n" in seen:
+            os.write(fd, b"word\r")
+            typed = True
+        if typed and not stopped and b"got:word" in seen:
+            os.write(fd, b"\x03")
+            stopped = True
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert b"got:word" in seen and b"never" not in seen
+    assert status == 130
+
+
+def test_exec(instance, place):
+    done = warren(place, "exec", "-e", "V=1", "-w", "/tmp", instance, "sh", "-c", "echo $V; pwd; echo e >&2; exit 9")
+    assert (done.stdout, done.stderr, done.returncode) == ("1\n/tmp\n", "e\n", 9)
+    assert warren(place, "exec", instance, "nothing-there").returncode == 127
+    done = warren(place, "exec", "-i", instance, "cat", input="in and out")
+    assert done.stdout == "in and out"
+
+
+def test_signals_and_stop(instance, place):
+    assert warren(place, "kill", "-s", "KILL", instance).returncode == 0
+    assert warren(place, "wait", instance).stdout.strip() == "137"
+    assert warren(place, "start", instance).returncode == 0
+    assert warren(place, "exec", instance, "true").returncode == 0
+    assert warren(place, "stop", "-t", "1", instance).returncode == 0
+    assert json.loads(warren(place, "inspect", instance).stdout)[0]["State"]["Status"] == "exited"
+
+
+def test_pause(instance, place):
+    assert warren(place, "pause", instance).returncode == 0
+    assert "Paused" in warren(place, "ps").stdout
+    assert warren(place, "unpause", instance).returncode == 0
+    assert warren(place, "exec", instance, "echo", "on").stdout == "on\n"
+
+
+def test_logs_and_stats(place, run):
+    done = warren(place, "run", "-d", "--isolation", run.wall, "--rootfs", str(place.root), "sh", "-c",
+                  "echo said; exec sleep 100")
+    name = done.stdout.strip()
+    try:
+        end = time.time() + 10
+        while time.time() < end and "said" not in warren(place, "logs", name).stdout:
+            time.sleep(0.1)
+        assert warren(place, "logs", name).stdout == "said\n"
+        assert name[:12] in warren(place, "stats", "--no-stream", name).stdout
+    finally:
+        warren(place, "rm", "-f", name)
+
+
+# ---- what only a guest has ----
+
+def test_own_kernel(place):
+    done = warren(place, "run", "--rm", "--pv", "--rootfs", str(place.root), "uname", "-r")
+    assert done.stdout.strip() != os.uname().release and done.returncode == 0
+
+
+def test_what_is_written_does_not_stay(place):
+    for _ in range(2):
+        done = warren(place, "run", "--rm", "--pv", "--rootfs", str(place.root), "sh", "-c",
+                      "mkdir /new; ls /new; echo x >/new/file; ls /new")
+        assert done.stdout == "file\n"
+    assert not (place.root / "new").exists()
+
+
+def test_killed_vmm_is_told(place):
+    name = warren(place, "run", "-d", "--pv", "--rootfs", str(place.root), "sleep", "100").stdout.strip()
+    pid = json.loads(warren(place, "inspect", name).stdout)[0]["State"]["Pid"]
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), 9)
+    assert warren(place, "wait", name).stdout.strip() == "125"
+    assert "VMM was killed by signal 9" in warren(place, "logs", name).stderr
+    warren(place, "rm", name)
+
+
+def test_killed_monitor_takes_the_vmm_along(place):
+    name = warren(place, "run", "-d", "--pv", "--rootfs", str(place.root), "sleep", "100").stdout.strip()
+    pid = json.loads(warren(place, "inspect", name).stdout)[0]["State"]["Pid"]
+    vmm = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    os.kill(pid, 9)
+    assert warren(place, "wait", name).stdout.strip() == "137"
+    end = time.time() + 5
+    while Path(f"/proc/{vmm}").exists() and time.time() < end:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{vmm}").exists()
+    assert warren(place, "rm", name).returncode == 0
+
+
+def test_guest_that_powers_off(place):
+    name = warren(place, "run", "-d", "--pv", "--privileged", "--rootfs", str(place.root), "sh", "-c",
+                  "sleep 1; echo c >/proc/sysrq-trigger; sleep 20").stdout.strip()
+    assert warren(place, "wait", name).stdout.strip() == "125"
+    assert "crash" in warren(place, "logs", name).stderr
+    warren(place, "rm", name)
+
+
+@pytest.mark.parametrize("options,text", [
+    (["-m", "16m"], "at least 64 MB"),
+    (["-v", "/usr:/x"], "cannot be shared"),
+    (["--annotation", "org.warren.pv.memory=mixed"], "merged or isolated"),
+])
+def test_bad_wishes_are_one_line(place, options, text):
+    before = sorted(Path(place.env["WARREN_RUN"]).iterdir())
+    done = warren(place, "run", "--rm", "--pv", *options, "--rootfs", str(place.root), "true")
+    assert done.returncode == 125 and text in done.stderr and done.stderr.count("\n") == 1
+    assert sorted(Path(place.env["WARREN_RUN"]).iterdir()) == before
+
+
+def test_no_kernel_is_one_line(place, tmp_path):
+    env = {**place.env, "WARREN_DATA": str(tmp_path)}
+    done = subprocess.run([WARREN, "run", "--rm", "--pv", "--rootfs", str(place.root), "true"], env=env,
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 125 and "warren kernel import" in done.stderr
