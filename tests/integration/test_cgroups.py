@@ -277,7 +277,7 @@ def test_devices_by_bpf_on_v2(tmp_path):
             config["process"]["capabilities"][kind] = ["CAP_MKNOD", "CAP_SYS_RAWIO", "CAP_DAC_OVERRIDE"]
 
     # /dev/fuse: opening it does nothing.
-    script = "mknod /tmp/m c 10 229 && : </tmp/m && echo READ; echo > /dev/null && echo NULL"
+    script = "mknod /tmp/m c 10 229 && (: </tmp/m) && echo READ; echo > /dev/null && echo NULL"
     try:
         denied = [{"allow": False, "access": "rwm"}]
         for rules, expected in ((denied, "NULL\n"),
