@@ -123,6 +123,18 @@ static bool is_refusal(int r)
 	return r == -EACCES || r == -EPERM || r == -EROFS;
 }
 
+/* root of a user namespace (podman without root runs us so) is an ordinary user here; asked only after a refusal. */
+bool cgroup_is_rootless(struct cgroup *cg)
+{
+	cleanup_with(buf_fini) struct buf map = BUF_INIT(4096);
+	unsigned int inside, outside, n;
+
+	if (!cg->rootless && !file_read(AT_FDCWD, "/proc/self/uid_map", &map))
+		cg->rootless = sscanf(buf_str(&map), "%u %u %u", &inside, &outside, &n) == 3 &&
+			       (inside || outside || n != UINT32_MAX);
+	return cg->rootless;
+}
+
 static int add_dir(struct cgroup *cg, const struct cgroup_hier *h, const struct cgroup_wish *wish,
 		   struct err *e)
 {
@@ -134,7 +146,7 @@ static int add_dir(struct cgroup *cg, const struct cgroup_hier *h, const struct 
 	if (r)
 		return r;
 	r = make_dir(path, &parents);
-	if (is_refusal(r) && wish->rootless) {
+	if (is_refusal(r) && cgroup_is_rootless(cg)) {
 		log_debug("%s: mkdir: %s", path, strerror(-r));
 		return 0;
 	}
@@ -215,7 +227,7 @@ int cgroup_create_in(struct cgroup *cg, const struct cgroup_layout *l,
 		return cgroup_systemd_plan(cg, wish, e);
 	for (int i = 0; i < l->n && !r; i++)
 		r = add_dir(cg, &l->h[i], wish, e);
-	if (!r && wish->rootless)
+	if (!r && cg->rootless)
 		drop_refused(cg);
 	if (!r && !cg->n)
 		log_warn("no cgroup is delegated to this user: '%s' runs without limits and "
@@ -352,7 +364,7 @@ static int add_scope_dir(struct cgroup *cg, const struct cgroup_hier *h, const c
 
 	if (!r)
 		r = make_dir(path, &parents);
-	if (is_refusal(r) && cg->rootless)
+	if (is_refusal(r) && cgroup_is_rootless(cg))
 		return 0;
 	if (r && r != -EEXIST)
 		return err_sys(e, r, "cgroup %s: mkdir", path);

@@ -120,13 +120,18 @@ static int apply_v2(const struct cgroup_dir *d, const struct oci_resources *r, s
 	return rc ? err_sys(e, rc, "linux.resources.devices: attach to cgroup %s", d->path) : 0;
 }
 
-int cgroup_devices(const struct cgroup *cg, const struct oci_resources *r, struct err *e)
+int cgroup_devices(struct cgroup *cg, const struct oci_resources *r, struct err *e)
 {
 	const struct cgroup_dir *v1 = cgroup_dir_of(cg, CGROUP_DEVICES), *v2 = cgroup_dir_v2(cg);
 
 	if (cg->rootless)
 		return 0;
-	if (v1)
-		return apply_v1(v1, r, e);
-	return v2 ? apply_v2(v2, r, e) : 0;
+	int rc = v1 ? apply_v1(v1, r, e) : v2 ? apply_v2(v2, r, e) : 0;
+
+	if ((rc == -EPERM || rc == -EACCES) && cgroup_is_rootless(cg)) {
+		if (e)
+			err_clear(e);
+		return 0;
+	}
+	return rc;
 }

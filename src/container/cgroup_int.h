@@ -66,6 +66,8 @@ int cgroup_path_clean(char *out, size_t size, const char *base, const char *path
 /* cgroup_create on a given layout. */
 int cgroup_create_in(struct cgroup *cg, const struct cgroup_layout *l,
 		     const struct cgroup_wish *wish, struct err *e);
+/* Whether we are an ordinary user, also one who is root in a user namespace; remembered in `cg`. */
+bool cgroup_is_rootless(struct cgroup *cg);
 /* The directory that has `controller`, NULL when there is none. */
 const struct cgroup_dir *cgroup_dir_of(const struct cgroup *cg, uint32_t controller);
 const struct cgroup_dir *cgroup_dir_v2(const struct cgroup *cg);
@@ -99,7 +101,7 @@ uint64_t cgroup_weight_of_blkio(uint64_t weight);
 bool cgroup_on_cgroupfs(const char *path);
 
 /* cgroup_devices.c: replaces the rules. Does nothing for an ordinary user. */
-int cgroup_devices(const struct cgroup *cg, const struct oci_resources *r, struct err *e);
+int cgroup_devices(struct cgroup *cg, const struct oci_resources *r, struct err *e);
 
 /* cgroup_systemd.c */
 

@@ -282,6 +282,7 @@ int cgroup_v1_apply(const struct cgroup *cg, const struct oci_resources *r, stru
 		if (d && !d->v2)
 			rc = rows[i].fn(d, r, e);
 	}
+	/* 0 is "no limit" too: podman says it so, and a container with no process at all makes no sense. */
 	if (!rc && pids && !pids->v2 && r->pids_limit.set)
 		rc = r->pids_limit.v > 0
 			     ? cgroup_file_write(pids, "pids.max", "pids.limit", e, "%" PRId64,

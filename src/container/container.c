@@ -145,6 +145,7 @@ static void prepare_init(struct preparation *p, struct container *c, const struc
 		.new_net = is_new(l, OCI_NS_NETWORK),
 		.proc = -1,
 		.root = -1,
+		.root_tree = -1,
 		.null = -1,
 	};
 	in->process = (struct process_setup){
@@ -266,11 +267,12 @@ static int make_child(struct preparation *p, struct container *c, struct err *e)
 	return pid < 0 ? pid : 0;
 }
 
+/* "created": the environment stands (runtime.md, "State": after step 2 of the lifecycle; hooks are steps 3 to 5). */
 static int run_runtime_hooks(const struct container_args *a, pid_t pid, struct err *e)
 {
 	struct container_state st = {
 		.id = a->id,
-		.status = "creating",
+		.status = "created",
 		.bundle = a->bundle,
 		.pid = pid,
 		.annotations = &a->spec->annotations,

@@ -152,7 +152,7 @@ static int run_create_hooks(struct init *in, struct err *e)
 			return err_sys(e, err, "ask for hooks");
 		err = sync_expect(in->sync, SYNC_GO, e);
 	}
-	return err ? err : run_hooks(in, OCI_HOOK_CREATE_CONTAINER, "creating", e);
+	return err ? err : run_hooks(in, OCI_HOOK_CREATE_CONTAINER, "created", e);
 }
 
 static int make_cwd(struct init *in)

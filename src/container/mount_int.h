@@ -35,8 +35,9 @@ struct rootfs {
 	bool new_mount, new_cgroup, new_net;
 	int proc;   /* O_PATH of the host's /proc */
 	int *trees; /* one a mount: a detached tree opened by the parent, or -1 */
-	int root;   /* O_PATH of the root once it is mounted */
-	int null;   /* O_PATH of the host's /dev/null once in the mount namespace */
+	int root_tree; /* with another user's eyes: the root as a detached tree, opened by the parent, or -1 */
+	int root; /* O_PATH of the root once it is mounted */
+	int null; /* O_PATH of the host's /dev/null once in the mount namespace */
 };
 
 /* In the parent: the trees that only it may open (idmapped ones; sources that the container's root cannot
@@ -50,7 +51,8 @@ int rootfs_enter(struct rootfs *r, struct err *e);
 /* Masked and read-only paths and the root's own flags: after everything else is in place. */
 int rootfs_seal(struct rootfs *r, struct err *e);
 
-/* Parts of rootfs_build. */
+/* Parts of rootfs_open_trees and rootfs_build. */
+int rootfs_open_root(struct rootfs *r, struct err *e);
 int mounts_apply(struct rootfs *r, struct err *e);
 int devices_make(struct rootfs *r, struct err *e);
 int cgroup_mount(struct rootfs *r, const struct oci_mount *m, const struct mount_opts *o,

@@ -280,6 +280,12 @@ int rootfs_open_trees(struct rootfs *r, struct err *e)
 	const struct oci_spec *spec = r->args->spec;
 	bool others_eyes = r->user_ns && geteuid() == 0;
 
+	if (others_eyes && r->new_mount && !r->args->overlay) {
+		int err = rootfs_open_root(r, e);
+
+		if (err)
+			return err;
+	}
 	for (size_t i = 0; i < spec->mounts_n; i++) {
 		const struct oci_mount *m = &spec->mounts[i];
 		struct mount_opts o;
@@ -312,4 +318,5 @@ void rootfs_close_trees(struct rootfs *r)
 		close_fd(&r->trees[i]);
 	free(r->trees);
 	r->trees = NULL;
+	close_fd(&r->root_tree);
 }

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "container/mount_int.h"
@@ -115,20 +116,57 @@ static int mount_overlay(struct rootfs *r, const char *path, struct err *e)
 	return 0;
 }
 
-static int mount_root(struct rootfs *r, struct err *e)
+static int root_path(const struct rootfs *r, char path[PATH_MAX], struct err *e)
 {
 	const struct container_args *a = r->args;
-	char path[PATH_MAX];
 	const char *root = a->spec->root_path;
-	int n = root[0] == '/' ? snprintf(path, sizeof(path), "%s", root)
-			       : snprintf(path, sizeof(path), "%s/%s", a->bundle, root);
+	int n = root[0] == '/' ? snprintf(path, PATH_MAX, "%s", root)
+			       : snprintf(path, PATH_MAX, "%s/%s", a->bundle, root);
 
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return err_sys(e, -ENAMETOOLONG, "root '%s'", root);
+	return n < 0 || n >= PATH_MAX ? err_sys(e, -ENAMETOOLONG, "root '%s'", root) : 0;
+}
+
+/* The container's own root may not be allowed to go the way to its root directory. A slave from the start, so that
+ * nothing done to it is seen on the host. */
+int rootfs_open_root(struct rootfs *r, struct err *e)
+{
+	struct mount_attr slave = { .propagation = MS_SLAVE };
+	char path[PATH_MAX];
+	int err = root_path(r, path, e);
+
+	if (err)
+		return err;
+	r->root_tree = open_tree(AT_FDCWD, path,
+				 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (r->root_tree >= 0 && mount_setattr(r->root_tree, "", AT_EMPTY_PATH | AT_RECURSIVE,
+					       &slave, sizeof(slave)) < 0)
+		close_fd(&r->root_tree);
+	return 0;
+}
+
+/* On top of "/", where no name leads: it is only known by its descriptor, until it becomes "/" itself. */
+static int mount_root_tree(struct rootfs *r, struct err *e)
+{
+	if (move_mount(r->root_tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return err_sys(e, -errno, "root '%s'", r->args->spec->root_path);
+	r->root = fcntl(r->root_tree, F_DUPFD_CLOEXEC, 3);
+	return r->root < 0 ? err_sys(e, -errno, "root") : 0;
+}
+
+static int mount_root(struct rootfs *r, struct err *e)
+{
+	char path[PATH_MAX];
+	int err = root_path(r, path, e);
+
+	if (err)
+		return err;
 	if (r->new_mount) {
-		int err = cut_propagation(r, path, e);
+		bool hidden = r->root_tree >= 0 && access(path, F_OK) < 0 && errno == EACCES;
 
-		if (!err && a->overlay)
+		err = cut_propagation(r, hidden ? "/" : path, e);
+		if (!err && hidden)
+			return mount_root_tree(r, e);
+		if (!err && r->args->overlay)
 			err = mount_overlay(r, path, e);
 		else if (!err && mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0)
 			err = err_sys(e, -errno, "root '%s'", path);
@@ -159,8 +197,7 @@ int rootfs_build(struct rootfs *r, struct err *e)
 	const struct oci_spec *spec = r->args->spec;
 
 	if (!r->new_mount && spec->mounts_n)
-		return err_set(e, -EINVAL,
-			       "mounts: there is no new mount namespace to put them in");
+		log_warn("mounts: left out, there is no new mount namespace to put them in");
 	r->null = open_null(e);
 	if (r->null < 0)
 		return r->null;
