@@ -2,12 +2,18 @@
  * /dev/kvm, thinly.
  *
  * Trust: none to decide here; arguments are the caller's. Threads: any; KVM_RUN and register calls belong on the
- * vCPU's own thread. #syscalls: ioctl
+ * vCPU's own thread. #syscalls: ioctl pread64 close
  */
 #include "os/kvm.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+#define STAT_NAME_MAX 128u
 
 static int call(int fd, unsigned long request, const void *arg)
 {
@@ -137,9 +143,30 @@ int kvm_set_events(int vcpu, const struct kvm_vcpu_events *events)
 	return call(vcpu, KVM_SET_VCPU_EVENTS, events);
 }
 
-int kvm_stats_fd(int fd)
+int kvm_stats_each(int fd, kvm_stat_fn *fn, void *arg)
 {
-	return call_n(fd, KVM_GET_STATS_FD, 0);
+	cleanup_fd int stats = call_n(fd, KVM_GET_STATS_FD, 0);
+	struct kvm_stats_header h;
+
+	if (stats < 0)
+		return stats;
+	if (pread(stats, &h, sizeof(h), 0) != sizeof(h) || h.name_size > STAT_NAME_MAX)
+		return -EIO;
+	for (uint32_t i = 0; i < h.num_desc; i++) {
+		char text[sizeof(struct kvm_stats_desc) + STAT_NAME_MAX + 1] = { 0 };
+		struct kvm_stats_desc d;
+		uint64_t value;
+		size_t size = sizeof(d) + h.name_size;
+
+		if (pread(stats, text, size, (off_t)(h.desc_offset + i * size)) != (ssize_t)size)
+			return -EIO;
+		memcpy(&d, text, sizeof(d));
+		if (d.size != 1 || pread(stats, &value, sizeof(value),
+					 (off_t)(h.data_offset + d.offset)) != sizeof(value))
+			continue;
+		fn(arg, text + sizeof(d), value);
+	}
+	return 0;
 }
 
 int kvm_set_tss_addr(int vm, uint32_t address)

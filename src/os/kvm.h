@@ -42,5 +42,7 @@ int kvm_set_lapic(int vcpu, const struct kvm_lapic_state *lapic);
 int kvm_get_tsc_khz(int vcpu);
 int kvm_get_events(int vcpu, struct kvm_vcpu_events *events);
 int kvm_set_events(int vcpu, const struct kvm_vcpu_events *events);
-/* A descriptor of the vCPU's or the VM's counters. */
-int kvm_stats_fd(int fd);
+
+/* Calls `fn` for each counter of a VM or a vCPU that is a plain number. 0, or -errno where KVM has none. */
+typedef void kvm_stat_fn(void *arg, const char *name, uint64_t value);
+int kvm_stats_each(int fd, kvm_stat_fn *fn, void *arg);

@@ -243,6 +243,41 @@ void pv_stats(const struct pv_domain *d, struct pv_stats *s)
 	}
 }
 
+struct sums {
+	struct {
+		char name[48];
+		uint64_t value;
+	} of[64];
+	unsigned n;
+};
+
+static void add_sum(void *arg, const char *name, uint64_t value)
+{
+	struct sums *s = arg;
+	unsigned i = 0;
+
+	while (i < s->n && strcmp(s->of[i].name, name))
+		i++;
+	if (!value || i == ARRAY_SIZE(s->of))
+		return;
+	if (i == s->n)
+		snprintf(s->of[s->n++].name, sizeof(s->of[0].name), "%s", name);
+	s->of[i].value += value;
+}
+
+int pv_host_stats(const struct pv_domain *d,
+		  void (*fn)(void *arg, const char *name, uint64_t value), void *arg)
+{
+	struct sums sums = { .n = 0 };
+	int r = kvm_stats_each(d->machine.vm, add_sum, &sums);
+
+	for (unsigned i = 0; i < d->vcpus && !r; i++)
+		r = kvm_stats_each(d->vcpu[i].cpu.fd, add_sum, &sums);
+	for (unsigned i = 0; i < sums.n; i++)
+		fn(arg, sums.of[i].name, sums.of[i].value);
+	return r;
+}
+
 int pv_run(struct pv_domain *d, struct pv_result *result, struct err *e)
 {
 	d->stop_event = (struct loop_fd){ .fd = d->stop_fd, .fn = on_stop };

@@ -59,9 +59,8 @@ struct pv_stats {
 	uint64_t traps[33];
 	uint64_t user_syscalls, multicalls, mmu_updates, upcalls, flushes, refused;
 	uint64_t exits, interrupted, injected, retried, idle_ns;
-	uint64_t ops[16];	   /* exits by enum pv_op */
-	uint64_t setup_ns;	   /* pv_new to the guest's first instruction */
-	uint64_t memory_rss_pages; /* of the guest's RAM, when it ended */
+	uint64_t ops[16];  /* exits by enum pv_op */
+	uint64_t setup_ns; /* pv_new to the guest's first instruction */
 };
 
 struct pv_result {
@@ -82,5 +81,8 @@ void pv_free(struct pv_domain *d);
 void pv_stop(struct pv_domain *d);
 void pv_pause(struct pv_domain *d, bool paused);
 void pv_stats(const struct pv_domain *d, struct pv_stats *stats);
+/* KVM's own counters of the guest, those of all vCPUs together; zeroes are left out. */
+int pv_host_stats(const struct pv_domain *d,
+		  void (*fn)(void *arg, const char *name, uint64_t value), void *arg);
 /* Asks the guest's kernel through xenstore: "poweroff", "reboot", "halt". Device loop's thread only. */
 int pv_ask_shutdown(struct pv_domain *d, const char *how);

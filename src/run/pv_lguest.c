@@ -132,6 +132,11 @@ static void add_stats(struct buf *out, const struct pv_stats *s)
 	add_counts(out, "services", s->ops, ARRAY_SIZE(s->ops));
 }
 
+static void add_host_stat(void *arg, const char *name, uint64_t value)
+{
+	buf_addf(arg, "kvm-%s %llu\n", name, (unsigned long long)value);
+}
+
 static int run(const struct lguest *g, const struct pv_config *c, struct session *n,
 	       struct buf *report, struct err *e)
 {
@@ -143,13 +148,15 @@ static int run(const struct lguest *g, const struct pv_config *c, struct session
 	terminal_raw(n);
 	int r = pv_run(n->domain, &result, e);
 
+	if (!r && g->stats) {
+		add_stats(report, &result.stats);
+		pv_host_stats(n->domain, add_host_stat, report);
+	}
 	pv_free(n->domain);
 	session_fini(n);
 	n->raw = false;
 	if (r)
 		return r;
-	if (g->stats)
-		add_stats(report, &result.stats);
 	if (result.end == PV_END_POWEROFF || result.end == PV_END_REBOOT)
 		return 0;
 	buf_addf(report, "%s\n", result.reason);
