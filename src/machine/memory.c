@@ -105,16 +105,8 @@ static int copy_in(uint8_t *to, int fd, uint64_t offset, uint64_t len)
 int memory_load(struct memory *m, gpa_t gpa, int fd, uint64_t offset, uint64_t len)
 {
 	uint8_t *to = memory_at(m, gpa, len);
-	uint64_t whole = len & ~(uint64_t)(PAGE - 1);
 
-	if (!to)
-		return -EFAULT;
-	if ((gpa.v | offset) % PAGE || m->fd >= 0)
-		whole = 0;
-	if (whole && mmap(to, whole, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset) == MAP_FAILED)
-		return -errno;
-	return copy_in(to + whole, fd, offset + whole, len - whole);
+	return to ? copy_in(to, fd, offset, len) : -EFAULT;
 }
 
 void memory_fini(struct memory *m)

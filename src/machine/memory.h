@@ -30,8 +30,9 @@ int memory_init(struct memory *m, uint64_t size, bool shared, struct err *e);
 int memory_init_file(struct memory *m, int fd, uint64_t offset, uint64_t size, struct err *e);
 void memory_fini(struct memory *m);
 
-/* Puts `len` bytes of `fd` from `offset` at `gpa`: whole pages as a private mapping where both line up, so that
- * only what is touched is read; the rest is copied. 0, -EFAULT when it does not fit, else -errno. */
+/* Copies `len` bytes of `fd` from `offset` to `gpa`. A copy, not a mapping of the file: it lands in huge pages, and
+ * where KVM shadows the guest's page tables it then fills in eight neighbours at each fault, which it cannot do for
+ * pages of a file. 0, -EFAULT when it does not fit, else -errno. */
 int memory_load(struct memory *m, gpa_t gpa, int fd, uint64_t offset, uint64_t len);
 
 /* The door: `len` bytes at `gpa`, or NULL when any byte of it is outside. The guest may change what is
