@@ -85,7 +85,8 @@ def bench(build, most=1000, seconds=90):
         root = bundle / "rootfs"
         people = [("warren run -d", [build / "warren"], ["run", "-d", "--network", "private"]),
                   ("podman run -d", ["podman"], ["run", "-d", "--network", "none", "--runtime", "crun",
-                                                "--ulimit", "host"])]
+                                                "--ulimit", "nofile=1024:1024", "--ulimit",
+                                                "nproc=1024:1024"])]
         for label, program, words in people:
             if not shutil.which(str(program[0])):
                 rows.append([label, *["-"] * 4, "not installed"])
