@@ -197,7 +197,7 @@ int oci_create(struct oci_created *c, const struct oci_create_options *o, const 
 	if (!r)
 		r = oci_root(&root, e);
 	if (r)
-		return r;
+		return -EINVAL; /* -ENOENT and -EACCES are kept for the program */
 	c->in.annotations = c->spec->annotations;
 	c->in.wall = strdup(c->wall->name);
 	r = instance_new(&c->in, root, id, e);

@@ -306,8 +306,7 @@ static int answer(struct preparation *p, struct container *c, const struct sync_
 
 	switch (m->type) {
 	case SYNC_ERROR:
-		*e = m->err;
-		return e->code ? e->code : -EPROTO;
+		return sync_error(m, e);
 	case SYNC_TERMINAL:
 		return send_terminal(c, a, fd, e);
 	case SYNC_MAP:
@@ -376,6 +375,9 @@ int container_create(struct container *c, const struct container_args *a, struct
 	err = prepare(&p, c, a, e);
 	if (!err)
 		err = make_child(&p, c, e);
+	/* Those two codes are the program's. */
+	if (err == -ENOENT || err == -EACCES)
+		err = -EINVAL;
 	if (!err) {
 		close_fd(&p.init.sync);
 		err = accompany(&p, c, e);
@@ -439,10 +441,8 @@ static int await_exec(int sync, const struct oci_spec *spec, const struct contai
 			return 0;
 		if (err)
 			return err_sys(e, err, "listen to init");
-		if (m.type == SYNC_ERROR) {
-			*e = m.err;
-			return e->code ? e->code : -EPROTO;
-		}
+		if (m.type == SYNC_ERROR)
+			return sync_error(&m, e);
 		if (m.type == SYNC_LISTENER && fd >= 0 && spec->linux_->seccomp)
 			err = container_pass_listener(spec, st, pid, fd, e);
 		if (fd >= 0)

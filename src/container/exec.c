@@ -124,9 +124,13 @@ __attribute__((noreturn)) static void exec_main(struct exec *x)
 		err = take_terminal(x, &e);
 	if (!err)
 		err = process_become(&x->process, &e);
+	bool at_program = !err;
+
+	if (!err)
+		err = process_find(&x->process, &e);
 	if (!err)
 		err = process_exec(&x->process, &e);
-	sync_send(x->sync_child, SYNC_ERROR, 0, &e, -1);
+	sync_send(x->sync_child, SYNC_ERROR, at_program, &e, -1);
 	_exit(err == -ENOENT ? 127 : 126);
 }
 
@@ -220,10 +224,8 @@ static int answer(const struct container_exec *a, struct container *out, const s
 	};
 	int err = 0;
 
-	if (m->type == SYNC_ERROR) {
-		*e = m->err;
-		return e->code ? e->code : -EPROTO;
-	}
+	if (m->type == SYNC_ERROR)
+		return sync_error(m, e);
 	if (m->type == SYNC_TERMINAL && a->console_socket < 0) {
 		out->master = fd;
 		return 0;

@@ -269,18 +269,25 @@ static int wait_for_start(struct init *in, struct err *e)
 void init_main(struct init *in)
 {
 	struct err e = ERR_INIT;
+	bool at_program = false;
 
 	leave_parent(in);
 	int err = create(in, &e);
 
 	close_host(in);
+	if (!err) {
+		err = process_find(&in->process, &e);
+		at_program = err;
+	}
 	if (!err)
 		err = wait_for_start(in, &e);
 	if (!err)
 		err = run_hooks(in, OCI_HOOK_START_CONTAINER, "created", &e);
 	in->process.sync = in->sync;
-	if (!err)
+	if (!err) {
 		err = process_exec(&in->process, &e);
-	sync_send(in->sync, SYNC_ERROR, 0, &e, -1);
+		at_program = true;
+	}
+	sync_send(in->sync, SYNC_ERROR, at_program, &e, -1);
 	_exit(err == -ENOENT ? 127 : 126);
 }

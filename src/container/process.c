@@ -312,7 +312,7 @@ static bool is_program(const char *path, int *why)
 	return true;
 }
 
-static int find_program(struct process_setup *s, struct err *e)
+int process_find(struct process_setup *s, struct err *e)
 {
 	const char *name = s->process->args.v[0];
 	const char *path = env_get(s->process, "PATH");
@@ -447,8 +447,6 @@ int process_become(struct process_setup *s, struct err *e)
 		err = switch_user(s, e);
 	if (!err && (!entered || access(".", X_OK) == 0))
 		err = enter_cwd(p, e);
-	if (!err)
-		err = find_program(s, e);
 	if (!err && p->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		err = err_sys(e, -errno, "noNewPrivileges");
 	if (!err)

@@ -28,9 +28,11 @@ struct process_setup {
 };
 
 /* Everything up to the wait for the start, in this order. `process_limits` while still privileged on the
- * host side; `process_become` switches user and drops capabilities, and finds the program. 0 or -errno. */
+ * host side; `process_become` switches user and drops capabilities. 0 or -errno. */
 int process_limits(struct process_setup *s, struct err *e);
 int process_become(struct process_setup *s, struct err *e);
+/* The program, as the user sees it: so that "not found" is an error of `create`. -ENOENT, -EACCES. */
+int process_find(struct process_setup *s, struct err *e);
 
 /* Loads the filter and runs the command; returns only on failure. */
 int process_exec(struct process_setup *s, struct err *e);

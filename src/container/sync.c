@@ -45,6 +45,16 @@ int sync_recv(int sock, struct sync_msg *m, int *fd)
 	return 0;
 }
 
+int sync_error(const struct sync_msg *m, struct err *e)
+{
+	*e = m->err;
+	if (!e->code)
+		e->code = -EPROTO;
+	if (!m->value && (e->code == -ENOENT || e->code == -EACCES))
+		e->code = -EINVAL;
+	return e->code;
+}
+
 int sync_expect(int sock, enum sync_type type, struct err *e)
 {
 	struct sync_msg m;
@@ -52,9 +62,7 @@ int sync_expect(int sock, enum sync_type type, struct err *e)
 
 	if (!r && m.type == (int)type)
 		return 0;
-	if (!r && m.type == SYNC_ERROR) {
-		*e = m.err;
-		return e->code;
-	}
+	if (!r && m.type == SYNC_ERROR)
+		return sync_error(&m, e);
 	return err_sys(e, r ? r : -EPROTO, "the other process is gone");
 }

@@ -7,7 +7,7 @@
 
 enum sync_type {
 	/* from init */
-	SYNC_ERROR = 1, /* `err` says why it gives up */
+	SYNC_ERROR = 1, /* `err` says why it gives up; `value`: the program could not be run */
 	SYNC_PID,	/* `value`: of the process that goes on in place of the sender */
 	SYNC_MAP,	/* write my id maps; answered by SYNC_GO */
 	SYNC_HOOKS, /* namespaces and mounts stand: run the runtime's hooks; answered by SYNC_GO */
@@ -33,3 +33,7 @@ int sync_recv(int sock, struct sync_msg *m, int *fd);
 
 /* Waits for one type. Another message, or the end, is an error; SYNC_ERROR becomes `e`. */
 int sync_expect(int sock, enum sync_type type, struct err *e);
+
+/* Takes a SYNC_ERROR over. -ENOENT and -EACCES are kept for the program that could not be run; with any other
+ * cause they become -EINVAL, the text stays. Returns e->code. */
+int sync_error(const struct sync_msg *m, struct err *e);

@@ -103,6 +103,7 @@ class Bundle:
         self.config["linux"]["namespaces"] = [ns for ns in self.config["linux"]["namespaces"] if ns["type"] != kind]
 
     def mount(self, destination, source="tmpfs", kind=None, options=()):
+        kind = kind or ("tmpfs" if source == "tmpfs" else None)
         self.config["mounts"].append({"destination": destination, "source": str(source), "options": list(options),
                                       **({"type": kind} if kind else {})})
 
