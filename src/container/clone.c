@@ -148,7 +148,7 @@ pid_t clone_child(const struct clone_plan *p, int *pidfd, struct err *e)
 	cleanup_fd int own_pid = -1, own_time = -1;
 	pid_t pid;
 
-	if (p->enter && (p->time || p->pid_ns >= 0))
+	if (p->enter && (p->always || p->time || p->pid_ns >= 0))
 		return clone_through(p, pidfd, e);
 	if (p->pid_ns >= 0)
 		own_pid = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);

@@ -1,6 +1,7 @@
 /* Making the process that becomes a container's. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,6 +16,7 @@ struct clone_plan {
 	/* Run in an intermediate process instead of the caller when the caller may not do the above
 	 * itself: enters the user namespace first. NULL: no such attempt. */
 	int (*enter)(void *arg, struct err *e);
+	bool always; /* go through the intermediate process in any case */
 	/* In the caller, when the intermediate process asks for its id maps. */
 	int (*map)(void *arg, pid_t pid, struct err *e);
 	void *arg;

@@ -144,6 +144,7 @@ static void prepare_init(struct preparation *p, struct container *c, const struc
 		.new_cgroup = is_new(l, OCI_NS_CGROUP),
 		.new_net = is_new(l, OCI_NS_NETWORK),
 		.proc = -1,
+		.root_tree = -1,
 		.root = -1,
 		.root_tree = -1,
 		.null = -1,
@@ -255,6 +256,8 @@ static int make_child(struct preparation *p, struct container *c, struct err *e)
 	if (p->init.ns_fds[OCI_NS_USER] >= 0 || (geteuid() && p->init.new_user)) {
 		plan.enter = enter_user;
 		plan.map = map_user;
+		/* What is made new must belong to it. */
+		plan.always = p->init.ns_fds[OCI_NS_USER] >= 0;
 		plan.arg = &p->init;
 	}
 	pid_t pid = clone_child(&plan, &c->pidfd, e);

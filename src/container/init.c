@@ -54,6 +54,19 @@ int init_wait_for_parent(struct init *in, struct err *e)
 	return 0;
 }
 
+static int join_one(struct init *in, enum oci_ns ns, int flag, const char *name, struct err *e)
+{
+	int *fd = &in->ns_fds[ns];
+
+	if (*fd < 0)
+		return 0;
+	if (setns(*fd, flag) < 0)
+		return err_sys(e, -errno, "join the %s namespace '%s'", name,
+			       in->args->spec->linux_->ns[ns].path);
+	close_fd(fd);
+	return 0;
+}
+
 int init_join(struct init *in, struct err *e)
 {
 	static const struct {
@@ -61,7 +74,6 @@ int init_join(struct init *in, struct err *e)
 		int flag;
 		const char *name;
 	} order[] = {
-		{ OCI_NS_USER, CLONE_NEWUSER, "user" },
 		{ OCI_NS_NETWORK, CLONE_NEWNET, "network" },
 		{ OCI_NS_IPC, CLONE_NEWIPC, "ipc" },
 		{ OCI_NS_UTS, CLONE_NEWUTS, "uts" },
@@ -69,16 +81,26 @@ int init_join(struct init *in, struct err *e)
 		{ OCI_NS_TIME, CLONE_NEWTIME, "time" },
 		{ OCI_NS_MOUNT, CLONE_NEWNS, "mount" },
 	};
+	bool user = in->ns_fds[OCI_NS_USER] >= 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
-		int *fd = &in->ns_fds[order[i].ns];
+	/* Some belong to the host and are joined with our rights there, some to the user namespace. */
+	for (int round = user ? 0 : 1; round < 2; round++) {
+		for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+			int err = join_one(in, order[i].ns, order[i].flag, order[i].name, e);
 
-		if (*fd < 0)
-			continue;
-		if (setns(*fd, order[i].flag) < 0)
-			return err_sys(e, -errno, "join the %s namespace '%s'", order[i].name,
-				       in->args->spec->linux_->ns[order[i].ns].path);
-		close_fd(fd);
+			if (err == -EPERM && round == 0)
+				err_clear(e);
+			else if (err)
+				return err;
+		}
+		if (round == 0) {
+			int err = join_one(in, OCI_NS_USER, CLONE_NEWUSER, "user", e);
+
+			if (err)
+				return err;
+			if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+				log_debug("the user namespace has no root: %s", strerror(errno));
+		}
 	}
 	return 0;
 }
