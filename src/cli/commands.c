@@ -24,6 +24,7 @@ extern const struct command cmd_keeper;
 extern const struct command cmd_kernel;
 extern const struct command cmd_kill;
 extern const struct command cmd_lguest;
+extern const struct command cmd_load;
 extern const struct command cmd_login;
 extern const struct command cmd_logout;
 extern const struct command cmd_logs;
@@ -39,6 +40,7 @@ extern const struct command cmd_restart;
 extern const struct command cmd_rm;
 extern const struct command cmd_rmi;
 extern const struct command cmd_run;
+extern const struct command cmd_save;
 extern const struct command cmd_start;
 extern const struct command cmd_stats;
 extern const struct command cmd_stop;
@@ -70,6 +72,7 @@ const struct command *const commands[] = {
 	&cmd_kernel,
 	&cmd_kill,
 	&cmd_lguest,
+	&cmd_load,
 	&cmd_login,
 	&cmd_logout,
 	&cmd_logs,
@@ -85,6 +88,7 @@ const struct command *const commands[] = {
 	&cmd_rm,
 	&cmd_rmi,
 	&cmd_run,
+	&cmd_save,
 	&cmd_start,
 	&cmd_stats,
 	&cmd_stop,

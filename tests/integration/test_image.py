@@ -622,3 +622,40 @@ def test_owners_beyond_the_users_range_are_named(user):
     (user.home / "t/r.tar").write_bytes(tar_bytes(entry("far", b"", uid=3000000)))
     done = user("image", "import", str(user.home / "t/r.tar"), "r")
     assert done.returncode == 125 and "entry 'far'" in done.stderr and "/etc/subuid" in done.stderr
+
+
+# --- archives out and in ---
+
+def test_save_and_load(store, tmp_path):
+    store.ok("image", "import", "-q", layout_of(tmp_path).write(), "one:1")
+    store.ok("image", "import", "-q", Layout(tmp_path / "two", GOOD, tar_bytes(entry("x", b"2"))).write(), "host.x/two:2")
+    before = {name: store.inspect(name) for name in ("one:1", "host.x/two:2")}
+    archive = tmp_path / "all.tar"
+    store.ok("save", "-o", str(archive), "one:1", "host.x/two:2")
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+        assert len(names) == len(set(names)) and {"oci-layout", "index.json", "manifest.json"} <= set(names)
+        docker = json.load(tar.extractfile("manifest.json"))
+    assert [x["RepoTags"] for x in docker] == [["one:1"], ["host.x/two:2"]]
+    other = Store(tmp_path / "other")
+    out = other.ok("load", "-i", str(archive))
+    assert "Loaded image: one:1" in out and "Loaded image: host.x/two:2" in out
+    for name, image in before.items():
+        assert other.inspect(name)["Digest"] == image["Digest"]
+    with open(archive, "rb") as f:
+        third = Store(tmp_path / "third")
+        third.ok("load", stdin=f)
+        assert len(third.images()) == 2
+    if shutil.which("skopeo"):
+        for kind in ("docker-archive", "oci-archive"):
+            store.ok("save", "-o", str(archive), "one:1")
+            subprocess.run(["skopeo", "copy", f"{kind}:{archive}", f"oci:{tmp_path}/{kind}:x"], check=True,
+                           capture_output=True)
+
+
+def test_save_and_load_say_what_is_wrong(store, tmp_path):
+    store.refused("save", "-o", str(tmp_path / "x.tar"), "none", says=["'none'"])
+    assert not (tmp_path / "x.tar").exists() and not (tmp_path / "x.tar.part").exists()
+    (tmp_path / "r.tar").write_bytes(GOOD)
+    store.refused("load", "-i", str(tmp_path / "r.tar"), says=["r.tar", "holds no image"])
+    store.refused("load", "-i", str(tmp_path / "none.tar"), says=["none.tar"])

@@ -6,7 +6,7 @@
  * with one JSON object a line: results, {"status": TEXT} for progress, and {"error": TEXT, "code": -ERRNO} at the
  * end when it failed (exit status 1).
  *
- * Verbs: import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
+ * Verbs: load source= (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
  * prune [all=1]; usage; repair; pull image= [insecure=1]; push image= [destination=]; login registry=; logout registry=
  * (user and password in the environment, WARREN_CREDENTIALS=user:password); layer digest= size= diff_id= name= (one layer of a
  * pull, started by it).
@@ -66,6 +66,32 @@ static int do_import(struct store *s, const struct words *w, struct err *e)
 	int err = need(w, "source", &r.source, e);
 
 	return err ? err : image_import(s, &r, e);
+}
+
+static int do_load(struct store *s, const struct words *w, struct err *e)
+{
+	struct import_request r = { .all = true, .os = "linux", .architecture = "amd64" };
+	int err = need(w, "source", &r.source, e);
+
+	return err ? err : image_import(s, &r, e);
+}
+
+static int do_save(struct store *s, const struct words *w, struct err *e)
+{
+	const char *fd, **images = calloc((size_t)w->n + 1, sizeof(*images));
+	size_t n = 0;
+	uint64_t out = 0;
+	int r = images ? need(w, "fd", &fd, e) : -ENOMEM;
+
+	if (!r && (str_to_u64(fd, &out) || out < 3 || out > 1 << 20))
+		r = err_set(e, -EINVAL, "warren-store: fd=%s", fd);
+	for (int i = 0; !r && i < w->n; i++)
+		if (str_after(w->v[i], "image="))
+			images[n++] = str_after(w->v[i], "image=");
+	if (!r)
+		r = image_save(s, (int)out, images, n, e);
+	free(images);
+	return r;
 }
 
 static int do_list(struct store *s, const struct words *w, struct err *e)
@@ -183,9 +209,10 @@ static const struct {
 	int (*fn)(struct store *s, const struct words *w, struct err *e);
 } verbs[] = {
 	{ "import", do_import }, { "layer", do_layer },	  { "list", do_list },
-	{ "login", do_login },	 { "logout", do_logout }, { "pull", do_pull },
-	{ "push", do_push },	 { "prune", do_prune },	  { "remove", do_remove },
-	{ "repair", do_repair }, { "tag", do_tag },	  { "usage", do_usage },
+	{ "load", do_load },	 { "save", do_save },	  { "login", do_login },
+	{ "logout", do_logout }, { "pull", do_pull },	  { "push", do_push },
+	{ "prune", do_prune },	 { "remove", do_remove }, { "repair", do_repair },
+	{ "tag", do_tag },	 { "usage", do_usage },
 };
 
 static void say(void *arg, const char *json)

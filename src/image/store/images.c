@@ -14,6 +14,19 @@
 #include "image/store/store.h"
 #include "wire/json.h"
 
+static int say_word(struct store *s, const char *key, const char *value)
+{
+	__attribute__((cleanup(buf_fini))) struct buf b = BUF_INIT(4096);
+
+	buf_addc(&b, '{');
+	json_put_key(&b, key);
+	json_put_string(&b, value);
+	buf_addc(&b, '}');
+	if (!b.error)
+		s->say(s->say_arg, buf_str(&b));
+	return b.error;
+}
+
 int image_add(struct store *s, const struct image_draft *d, const char *const *names,
 	      size_t names_n, struct err *e)
 {
@@ -38,7 +51,18 @@ int image_add(struct store *s, const struct image_draft *d, const char *const *n
 			r = db_run(s, e, "INSERT OR REPLACE INTO names(name, image) VALUES(?, ?)",
 				   "ss", names[i], d->config);
 	}
-	return store_change_end(s, r, d->config, e);
+	r = store_change_end(s, r, d->config, e);
+	for (size_t i = 0; !r && i < names_n; i++) {
+		struct reference ref;
+		char familiar[1024];
+
+		if (reference_parse(names[i], &ref, NULL) == 0 &&
+		    reference_familiar(&ref, familiar, sizeof(familiar)) == 0)
+			say_word(s, "imported", familiar);
+	}
+	if (!r && !names_n)
+		say_word(s, "imported", d->config);
+	return r;
 }
 
 /* By the start of an id: exactly one must have it. */
@@ -113,19 +137,6 @@ int image_tag(struct store *s, const char *what, const char *name, struct err *e
 		r = db_run(s, e, "INSERT OR REPLACE INTO names(name, image) VALUES(?, ?)", "ss",
 			   whole, id);
 	return store_change_end(s, r, id, e);
-}
-
-static int say_word(struct store *s, const char *key, const char *value)
-{
-	__attribute__((cleanup(buf_fini))) struct buf b = BUF_INIT(4096);
-
-	buf_addc(&b, '{');
-	json_put_key(&b, key);
-	json_put_string(&b, value);
-	buf_addc(&b, '}');
-	if (!b.error)
-		s->say(s->say_arg, buf_str(&b));
-	return b.error;
 }
 
 /* How many names the image has. */

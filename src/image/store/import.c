@@ -226,6 +226,12 @@ int image_import(struct store *s, const struct import_request *r, struct err *e)
 		if (err)
 			return err;
 	}
+	if (r->all && kind == SOURCE_ANY && streq(word, "rootfs"))
+		return err_set(
+			e, -EINVAL,
+			"'%s': holds no image (neither an image layout nor docker save's form); "
+			"for a root file system use 'warren image import'",
+			path);
 	if (kind == SOURCE_ROOTFS || (kind == SOURCE_ANY && streq(word, "rootfs")))
 		return import_rootfs(s, r, path, fd, e);
 	return import_archive(s, r, path, fd, tag, kind == SOURCE_DOCKER || streq(word, "docker"),

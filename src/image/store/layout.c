@@ -317,12 +317,19 @@ static int names_of_oci(struct layout *l, const struct image_descriptor *d, stru
 	return 0;
 }
 
+static int bring_entry(struct layout *l, const struct image_descriptor *d)
+{
+	struct bringing b = { .names_n = 0 };
+	int r = names_of_oci(l, d, &b);
+
+	return r ? r : layout_bring(l, d, b.names, b.names_n);
+}
+
 int layout_import_oci(struct layout *l)
 {
 	__attribute__((cleanup(buf_fini))) struct buf text = BUF_INIT(DOCUMENT_MAX);
 	__attribute__((cleanup(buf_fini))) struct buf mark = BUF_INIT(4096);
 	const struct image_descriptor *d;
-	struct bringing b = { .names_n = 0 };
 	struct image_manifest index;
 	char name[512];
 	int r = read_file(l, "oci-layout", &mark);
@@ -339,11 +346,12 @@ int layout_import_oci(struct layout *l)
 		r = image_manifest_parse(buf_str(&text), text.len, name, &l->arena, &index, l->e);
 	if (!r && !index.is_index)
 		r = err_set(l->e, -EINVAL, "%s: manifests: missing", name);
-	if (!r)
-		r = choose(l, &index, &d);
-	if (!r)
-		r = names_of_oci(l, d, &b);
-	return r ? r : layout_bring(l, d, b.names, b.names_n);
+	for (size_t i = 0; !r && l->r->all && i < index.layers_n; i++)
+		r = bring_entry(l, &index.layers[i]);
+	if (r || l->r->all)
+		return r;
+	r = choose(l, &index, &d);
+	return r ? r : bring_entry(l, d);
 }
 
 static int bring_docker(struct layout *l, const struct docker_entry *x)

@@ -133,11 +133,15 @@ int store_usage(struct store *s, struct err *e);
 struct import_request {
 	const char *source; /* a path, or "oci:", "oci-archive:", "docker-archive:", "rootfs:" */
 	const char *name;   /* NULL: what the source says */
+	bool all;	    /* every image of the source, not one; a root file system is none */
 	const char *os, *architecture, *variant;
 	const char *cmd; /* of a plain root file system: its command; NULL: /bin/sh */
 };
 
 int image_import(struct store *s, const struct import_request *r, struct err *e);
+/* save.c: an archive of images (names or ids) to a descriptor. 0 or -errno. */
+int image_save(struct store *s, int out, const char *const *images, size_t n, struct err *e);
+
 /* Stores configuration and manifest of an image that has none, and adds it. `config` is the whole
  * document. */
 int image_add_made(struct store *s, const char *config, const struct layer *layers, size_t n,
