@@ -124,8 +124,11 @@ int file_replace(int dirfd, const char *path, const void *p, size_t n, mode_t mo
 	/* Some file systems write the data out on a rename over a file. Without `sync` nobody asked for that; an
 	 * exchange does not. */
 	if (!r && !sync && renameat2(dirfd, tmp, dirfd, path, RENAME_EXCHANGE) == 0) {
-		unlinkat(dirfd, tmp, 0);
-		return 0;
+		if (unlinkat(dirfd, tmp, 0) == 0)
+			return 0;
+		/* The name was a directory's: it gets it back. */
+		r = -errno;
+		renameat2(dirfd, tmp, dirfd, path, RENAME_EXCHANGE);
 	}
 	if (!r && renameat(dirfd, tmp, dirfd, path) < 0)
 		r = -errno;
