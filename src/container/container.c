@@ -146,7 +146,6 @@ static void prepare_init(struct preparation *p, struct container *c, const struc
 		.proc = -1,
 		.root_tree = -1,
 		.root = -1,
-		.root_tree = -1,
 		.null = -1,
 	};
 	in->process = (struct process_setup){
