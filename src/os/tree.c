@@ -68,8 +68,10 @@ static void remove_entry(struct removal *rm, int dirfd, const char *name, int de
 
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return;
-	if (errno != EISDIR && errno != EPERM && errno != EACCES) {
-		note(rm, -errno);
+	int why = errno;
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode)) {
+		note(rm, -why);
 		return;
 	}
 	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)

@@ -25,7 +25,7 @@
 #include "run/link.h"
 #include "wire/control.h"
 
-enum { PIECE = 16384 };
+enum { PIECE = 16384, GO_ON = 1000 };
 
 struct session {
 	struct attach *a;
@@ -111,14 +111,14 @@ static bool take_input(struct session *s)
 	return left;
 }
 
-/* 1: go on; else as attach_run. */
+/* GO_ON, or as attach_run. */
 static int take_message(struct session *s, int *status, struct err *e)
 {
 	struct control_msg m;
 	int r = link_recv(s->a->link, &s->packet, &m, MSG_DONTWAIT, e);
 
 	if (r == -EAGAIN)
-		return 1;
+		return GO_ON;
 	if (r == -ECONNRESET || r == -EPIPE)
 		return ATTACH_LOST;
 	if (r)
@@ -129,11 +129,11 @@ static int take_message(struct session *s, int *status, struct err *e)
 		r = write_full(m.type == CONTROL_STDOUT ? STDOUT_FILENO : STDERR_FILENO, m.body,
 			       m.n);
 		/* Nobody reads us any more: the instance goes on without us. */
-		return r == -EPIPE ? ATTACH_DETACHED : 1;
+		return r == -EPIPE ? ATTACH_DETACHED : GO_ON;
 	case CONTROL_STARTED:
 		if (s->a->started)
 			s->a->started(s->a->arg, (int)m.a);
-		return 1;
+		return GO_ON;
 	case CONTROL_EXIT:
 		*status = (m.flags & CONTROL_EXIT_TIMEOUT) ? 124 : (int)m.a;
 		return ATTACH_EXITED;
@@ -142,7 +142,7 @@ static int take_message(struct session *s, int *status, struct err *e)
 		*status = m.b ? (int)m.b : 125;
 		return ATTACH_NOT_RUN;
 	default:
-		return 1;
+		return GO_ON;
 	}
 }
 
@@ -168,7 +168,7 @@ static int converse(struct session *s, int *status, struct err *e)
 		if (p[0].revents & (POLLIN | POLLHUP | POLLERR)) {
 			int r = take_message(s, status, e);
 
-			if (r != 1)
+			if (r != GO_ON)
 				return r;
 		}
 		if (p[2].revents && take_input(s))

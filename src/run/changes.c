@@ -21,16 +21,17 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "bundle/bundle.h"
 #include "run/inside.h"
 
 enum { DEPTH_MAX = 256 };
 
 struct walk {
+	const struct oci_spec *spec;
 	const struct bundle_overlay *layers;
-	int *lower; /* descriptors of the layers, topmost first */
-	change_fn *fn;
-	void *arg;
+	int *lower;	      /* descriptors of the layers, topmost first */
+	struct strlist found; /* a letter and a path: C, A, D, or M for a mount point */
 	char path[PATH_MAX];
 	int depth;
 };
@@ -54,6 +55,24 @@ static bool is_in_image(struct walk *w)
 	return false;
 }
 
+/* Files and directories that were made only to be mounted upon are none of the instance's changes. */
+static bool is_mount_point(const struct walk *w)
+{
+	for (size_t i = 0; i < w->spec->mounts_n; i++)
+		if (strcmp(w->spec->mounts[i].destination, w->path) == 0)
+			return true;
+	return false;
+}
+
+static int note(struct walk *w, char letter)
+{
+	char line[PATH_MAX + 1];
+
+	if ((size_t)snprintf(line, sizeof(line), "%c%s", letter, w->path) >= sizeof(line))
+		return -ENAMETOOLONG;
+	return strlist_add(&w->found, line);
+}
+
 static int walk_dir(struct walk *w, int fd);
 
 static int one(struct walk *w, int dirfd, const char *name)
@@ -68,9 +87,11 @@ static int one(struct walk *w, int dirfd, const char *name)
 		return -ENAMETOOLONG;
 	snprintf(w->path + len, sizeof(w->path) - len, "/%s", name);
 	if (is_whiteout(&st))
-		r = w->fn(w->arg, CHANGE_DELETED, w->path);
+		r = note(w, 'D');
+	else if (is_in_image(w))
+		r = note(w, 'C');
 	else
-		r = w->fn(w->arg, is_in_image(w) ? CHANGE_MODIFIED : CHANGE_ADDED, w->path);
+		r = note(w, is_mount_point(w) ? 'M' : 'A');
 	if (!r && S_ISDIR(st.st_mode) && w->depth < DEPTH_MAX) {
 		cleanup_fd int fd = openat(dirfd, name,
 					   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -128,6 +149,41 @@ static int walk_layers(struct walk *w)
 	return r;
 }
 
+static bool is_below(const char *path, const char *dir)
+{
+	const char *rest = str_after(path, dir);
+
+	return rest && *rest == '/';
+}
+
+/* Whether the directory at `i` was touched only because mount points were made in it. */
+static bool only_mount_points(const struct strlist *found, size_t i)
+{
+	size_t n = i + 1;
+
+	while (n < found->n && is_below(found->v[n] + 1, found->v[i] + 1) && found->v[n][0] == 'M')
+		n++;
+	return n > i + 1 && (n == found->n || !is_below(found->v[n] + 1, found->v[i] + 1));
+}
+
+static int tell(const struct strlist *found, change_fn *fn, void *arg)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < found->n; i++) {
+		char letter = found->v[i][0];
+
+		if (letter == 'M' || (letter == 'C' && only_mount_points(found, i)))
+			continue;
+		r = fn(arg,
+		       letter == 'C'   ? CHANGE_MODIFIED
+		       : letter == 'A' ? CHANGE_ADDED
+				       : CHANGE_DELETED,
+		       found->v[i] + 1);
+	}
+	return r;
+}
+
 int changes_list(struct subject *s, change_fn *fn, void *arg, struct err *e)
 {
 	struct bundle_overlay layers = { 0 };
@@ -144,8 +200,11 @@ int changes_list(struct subject *s, change_fn *fn, void *arg, struct err *e)
 	if (layered > 0) {
 		static struct walk w;
 
-		w = (struct walk){ .layers = &layers, .fn = fn, .arg = arg };
+		w = (struct walk){ .spec = spec, .layers = &layers };
 		r = layers.upper ? walk_layers(&w) : 0;
+		if (!r)
+			r = tell(&w.found, fn, arg);
+		strlist_fini(&w.found);
 		if (r < 0)
 			err_sys(e, r, "diff '%s'", s->rec.name);
 	}

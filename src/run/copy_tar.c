@@ -297,7 +297,7 @@ int copy_tar_in(struct copy_job *j, int in, struct err *e)
 {
 	static uint8_t piece[PIECE];
 	struct extraction x = { .j = j, .file = -1 };
-	struct tar_parser t = { .entry = on_entry, .data = on_data, .arg = &x };
+	struct tar_parser t;
 	cleanup_fd int dir = copy_open(&j->to, j->to.path, O_RDONLY | O_DIRECTORY);
 	ssize_t n;
 	int r = 0;
@@ -306,6 +306,9 @@ int copy_tar_in(struct copy_job *j, int in, struct err *e)
 		return err_sys(e, dir, "directory '%s'", j->to.path);
 	x.dir = dir;
 	tar_parser_init(&t);
+	t.entry = on_entry;
+	t.data = on_data;
+	t.arg = &x;
 	while (!r && (n = read(in, piece, sizeof(piece))) != 0) {
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -184,6 +184,7 @@ int streams_make(struct keeper *k)
 	for (int i = 0; i < 3; i++)
 		k->child_stdio[i] = -1;
 	k->input_end = false;
+	k->input.fn = on_input;
 	if (k->set.tty)
 		return 0;
 	if (k->set.open_stdin)
@@ -194,6 +195,9 @@ int streams_make(struct keeper *k)
 		r = -errno;
 	for (int i = 0; !r && i < 2; i++)
 		r = make_pipe(&k->out[i].src.fd, &k->child_stdio[i + 1]);
+	/* Input may come before anybody reads it. */
+	if (k->input.fd >= 0)
+		set_nonblocking(k->input.fd);
 	return r;
 }
 
@@ -206,7 +210,6 @@ void streams_open(struct keeper *k, int master)
 		k->out[0].src.fd = master;
 		k->input.fd = master < 0 ? -1 : fcntl(master, F_DUPFD_CLOEXEC, 3);
 	}
-	k->input.fn = on_input;
 	if (k->input.fd >= 0)
 		set_nonblocking(k->input.fd);
 	for (int i = 0; i < 2; i++) {

@@ -31,6 +31,13 @@ static const char *shown(const struct subject *s)
 
 int lifecycle_keep(struct subject *s, const char *root, struct err *e)
 {
+	int status, r = 0;
+
+	/* It has just ended: its keeper is waited for. */
+	if (subject_alive(s) && instance_probe(&s->in) == INSTANCE_STOPPED)
+		r = lifecycle_wait(s, root, false, &status, e);
+	if (r)
+		return r;
 	if (subject_alive(s))
 		return err_set(e, -EALREADY, "'%s' is running already", shown(s));
 	if (s->rec.restarting)
@@ -45,8 +52,7 @@ int lifecycle_keep(struct subject *s, const char *root, struct err *e)
 
 	if (sock < 0)
 		return sock;
-	int r = link_greet(sock, e);
-
+	r = link_greet(sock, e);
 	return r ? err_wrap(e, "keeper of '%s'", shown(s)), r : steal_fd(&sock);
 }
 

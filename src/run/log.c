@@ -1,8 +1,8 @@
 /*
  * Writing an instance's log.
  *
- * Output is cut into lines; each becomes one JSON object on one line, appended with one write, so that a
- * reader sees whole lines and a killed keeper tears at most the last one. When the file passes max-size it
+ * Output is cut into lines; each becomes one JSON object on one line. All lines of one piece of output are
+ * appended with one write, so that a reader sees whole lines and a killed keeper tears at most the last one. When the file passes max-size it
  * is renamed to path.1 (path.1 to path.2, ...), docker's scheme.
  *
  * Trust: the text is the instance's. Threads: the keeper's one.
@@ -22,7 +22,7 @@
 #include "base/cleanup.h"
 #include "os/file.h"
 
-enum { FILES_MAX = 1000 };
+enum { FILES_MAX = 1000, BATCH = 16384, KEEP = 4096 };
 
 static int open_file(struct logfile *l)
 {
@@ -45,7 +45,7 @@ int logfile_open(struct logfile *l, const char *path, uint64_t max_size, unsigne
 	buf_init(&l->part[0], LOG_LINE_MAX);
 	buf_init(&l->part[1], LOG_LINE_MAX);
 	/* Every byte may become \u00XX. */
-	buf_init(&l->json, LOG_LINE_MAX * 6 + 128);
+	buf_init(&l->json, BATCH + LOG_LINE_MAX * 6 + 128);
 	if (!path)
 		return 0;
 	l->max_size = max_size;
@@ -75,26 +75,51 @@ static int rotate(struct logfile *l)
 	return open_file(l);
 }
 
+/* Appends the finished lines with one write. */
+static int write_out(struct logfile *l)
+{
+	int r = l->json.error;
+
+	if (l->fd >= 0 && l->json.len && !r)
+		r = write_full(l->fd, l->json.data, l->json.len);
+	if (!r)
+		l->size += l->json.len;
+	/* What was much once must not make the keeper big for ever. */
+	if (l->json.cap > KEEP)
+		buf_fini(&l->json);
+	else
+		buf_clear(&l->json);
+	return r;
+}
+
 static int emit(struct logfile *l, bool stderr_, const char *p, size_t n)
 {
 	struct logline line = { .text = p, .n = n, .stderr_ = stderr_ };
+	size_t before = l->json.len;
+	int r;
 
 	if (l->fd < 0)
 		return 0;
 	clock_gettime(CLOCK_REALTIME, &line.time);
-	buf_clear(&l->json);
-	int r = logline_add(&l->json, &line);
+	r = logline_add(&l->json, &line);
+	if (r)
+		return write_out(l);
+	if (l->max_size && l->size + before && l->size + l->json.len > l->max_size) {
+		/* The line that does not fit any more begins the next file. */
+		cleanup_with(buf_fini) struct buf last = BUF_INIT(l->json.max);
 
-	if (!r && l->max_size && l->size && l->size + l->json.len > l->max_size)
-		r = rotate(l);
-	if (!r)
-		r = write_full(l->fd, l->json.data, l->json.len);
-	if (!r)
-		l->size += l->json.len;
-	/* One long line must not make the keeper big for ever. */
-	if (l->json.cap > 4096)
-		buf_fini(&l->json);
-	return r;
+		r = buf_add(&last, l->json.data + before, l->json.len - before);
+		l->json.len = before;
+		if (!r)
+			r = write_out(l);
+		if (!r)
+			r = rotate(l);
+		if (!r)
+			r = buf_add(&l->json, last.data, last.len);
+		if (r)
+			return r;
+	}
+	return l->json.len >= BATCH ? write_out(l) : 0;
 }
 
 static int emit_part(struct logfile *l, bool stderr_)
@@ -129,14 +154,16 @@ int logfile_write(struct logfile *l, bool stderr_, const char *p, size_t n)
 		p += len;
 		n -= len;
 	}
-	return first;
+	int r = write_out(l);
+
+	return first ? first : r;
 }
 
 int logfile_flush(struct logfile *l)
 {
-	int r = emit_part(l, false), r2 = emit_part(l, true);
+	int r = emit_part(l, false), r2 = emit_part(l, true), r3 = write_out(l);
 
-	return r ? r : r2;
+	return r ? r : r2 ? r2 : r3;
 }
 
 void logfile_close(struct logfile *l)

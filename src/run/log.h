@@ -19,7 +19,8 @@ struct logfile {
 	uint64_t size, max_size; /* bytes; max_size 0: never rotated */
 	unsigned int max_file;	 /* files in all, this one included; at least 1 */
 	struct buf part[2];	 /* the unfinished line of stdout and of stderr */
-	struct buf json;
+	struct buf json;	 /* lines that are not written yet */
+	size_t lines;
 };
 
 #define LOGFILE_INIT     \

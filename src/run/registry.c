@@ -327,6 +327,13 @@ int subject_save(struct subject *s, struct err *e)
 	return r ? r : instance_save(&s->in, e);
 }
 
+/* Its process is gone, but its keeper has not written yet how it ended. */
+static bool is_ending(struct subject *s)
+{
+	return (s->in.status == INSTANCE_RUNNING || s->in.status == INSTANCE_PAUSED) &&
+	       instance_probe(&s->in) == INSTANCE_STOPPED && instance_keeper_alive(&s->in);
+}
+
 enum subject_status subject_status(struct subject *s)
 {
 	if (s->rec.removing)
@@ -336,6 +343,8 @@ enum subject_status subject_status(struct subject *s)
 	if (s->in.status == INSTANCE_CREATING && !s->in.pid)
 		return s->in.keeper_state && instance_keeper_alive(&s->in) ? SUBJECT_CREATED
 									   : SUBJECT_DEAD;
+	if (is_ending(s))
+		return SUBJECT_RUNNING;
 	switch (s->wall ? wall_status(&s->in) : INSTANCE_STOPPED) {
 	case INSTANCE_RUNNING:
 		return SUBJECT_RUNNING;
@@ -366,7 +375,8 @@ bool subject_alive(struct subject *s)
 {
 	enum instance_status st = instance_probe(&s->in);
 
-	return st == INSTANCE_RUNNING || st == INSTANCE_PAUSED || st == INSTANCE_CREATED;
+	return st == INSTANCE_RUNNING || st == INSTANCE_PAUSED || st == INSTANCE_CREATED ||
+	       is_ending(s);
 }
 
 int subject_remove(struct subject *s, const char *root, struct err *e)

@@ -65,7 +65,7 @@ enum subject_status {
 
 enum subject_status subject_status(struct subject *s);
 const char *subject_status_name(enum subject_status st);
-/* Running or paused. */
+/* Running or paused, or ended so recently that its keeper is still busy with it. */
 bool subject_alive(struct subject *s);
 /* Runs, but its keeper was killed. */
 bool subject_orphaned(struct subject *s);

@@ -183,6 +183,13 @@ static int update(struct instance *in, const struct oci_resources *r, struct err
 	return err ? err : cgroup_update(&cg, r, e);
 }
 
+static int64_t oom_kills(struct instance *in)
+{
+	cleanup_with(cgroup_fini) struct cgroup cg;
+
+	return load_cgroup(in, &cg, NULL) ? 0 : cgroup_oom_count(&cg);
+}
+
 static int stats(struct instance *in, struct oci_stats *st, struct err *e)
 {
 	cleanup_with(cgroup_fini) struct cgroup cg;
@@ -258,6 +265,7 @@ const struct wall_ops wall_container = {
 	.paused = paused,
 	.update = update,
 	.stats = stats,
+	.oom_kills = oom_kills,
 	.pids = pids,
 	.cleanup = cleanup,
 };
