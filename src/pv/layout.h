@@ -58,7 +58,7 @@
 #define GATE_SWAPPED	0x30  /* with a CR3 of its own */
 #define GATE_FRAME	0x100 /* one iretq frame of 40 bytes a vector */
 #define GATE_FRAMES	33
-#define GATE_FRAME_USER 1 /* its frame also leads back to user code in isolated memory */
+#define GATE_FRAME_USER	33 /* one more, back to user code in isolated memory */
 #define FRAME_SIZE	40
 
 /* struct regs at the top of a stack */

@@ -95,7 +95,7 @@ struct pv_gate {
 	uint8_t pad[GATE_FRAME - 56];
 	struct pv_frame {
 		uint64_t rip, cs, rflags, rsp, ss;
-	} frame[GATE_FRAMES];
+	} frame[GATE_FRAMES + 1];
 };
 _Static_assert(sizeof(struct pv_frame) == FRAME_SIZE, "iretq frame");
 
