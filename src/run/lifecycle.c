@@ -246,8 +246,6 @@ int lifecycle_wait(struct subject *s, const char *root, bool next, int *status, 
 		err_clear(e);
 		/* The keeper has just left, or was killed: then the process itself is waited for. */
 		wait_process(s, subject_orphaned(s) ? -1 : 20);
-		cleanup_free char *id = strdup(s->in.id);
-
 		r = subject_reopen(s, root, false, e);
 		if (r == -ENOENT) {
 			/* Removed by --rm in the meantime. */

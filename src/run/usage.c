@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,14 +203,14 @@ static void add_owner(json_object *o, pid_t pid)
 {
 	cleanup_with(buf_fini) struct buf b = BUF_INIT(65536);
 	char path[64], uid[24] = "?";
-	unsigned int n;
+	unsigned int n = UINT_MAX;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	const char *line = file_read(AT_FDCWD, path, &b) ? NULL : strstr(buf_str(&b), "\nUid:");
 
 	if (line && sscanf(line, "\nUid: %u", &n) == 1)
 		snprintf(uid, sizeof(uid), "%u", n);
-	add(o, "UID", n == 0 && line ? "root" : uid);
+	add(o, "UID", n == 0 ? "root" : uid);
 }
 
 static void add_command(json_object *o, pid_t pid, const char *name)

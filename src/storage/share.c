@@ -134,7 +134,7 @@ static const struct {
 	[FUSE_BATCH_FORGET] = { op_batch_forget, sizeof(struct fuse_batch_forget_in), 0 },
 	[FUSE_FALLOCATE] = { share_fallocate, sizeof(struct fuse_fallocate_in), CHANGES },
 	[FUSE_READDIRPLUS] = { share_readdirplus, sizeof(struct fuse_read_in), 0 },
-	[FUSE_RENAME2] = { share_rename2, sizeof(struct fuse_rename2_in), CHANGES },
+	[FUSE_RENAME2] = { share_rename_flags, sizeof(struct fuse_rename2_in), CHANGES },
 	[FUSE_LSEEK] = { share_lseek, sizeof(struct fuse_lseek_in), 0 },
 };
 

@@ -86,11 +86,11 @@ const char *share_take_string(struct share_call *c);
 /* share_ops.c, share_io.c: 0 or -errno; the reply is in `out`. */
 typedef int share_op_fn(struct share_call *c);
 share_op_fn share_lookup, share_getattr, share_setattr, share_readlink, share_symlink, share_mknod,
-	share_mkdir, share_unlink, share_rmdir, share_rename, share_rename2, share_link, share_open,
-	share_read, share_write, share_statfs, share_release, share_fsync, share_setxattr,
-	share_getxattr, share_listxattr, share_removexattr, share_flush, share_opendir,
-	share_readdir, share_readdirplus, share_releasedir, share_fsyncdir, share_create,
-	share_lseek, share_fallocate;
+	share_mkdir, share_unlink, share_rmdir, share_rename, share_rename_flags, share_link,
+	share_open, share_read, share_write, share_statfs, share_release, share_fsync,
+	share_setxattr, share_getxattr, share_listxattr, share_removexattr, share_flush,
+	share_opendir, share_readdir, share_readdirplus, share_releasedir, share_fsyncdir,
+	share_create, share_lseek, share_fallocate;
 
 /* What was made as us becomes the requester's: owner, group (the parent's where it has setgid), special mode
  * bits. `fd` may be O_PATH. 0 or -errno. */

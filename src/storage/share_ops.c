@@ -332,7 +332,7 @@ int share_rename(struct share_call *c)
 	return rename_to(c, c->in.rename.newdir, 0);
 }
 
-int share_rename2(struct share_call *c)
+int share_rename_flags(struct share_call *c)
 {
 	return rename_to(c, c->in.rename2.newdir, c->in.rename2.flags);
 }

@@ -48,7 +48,7 @@ static int begin(void **state)
 	struct err e = ERR_INIT;
 	struct fuse_init_in init = { .major = 7, .minor = 38 };
 
-	strcpy(f.dir, "/tmp/share-XXXXXX");
+	snprintf(f.dir, sizeof(f.dir), "/tmp/share-XXXXXX");
 	assert_non_null(mkdtemp(f.dir));
 	f.proc = open("/proc/self/fd", O_PATH | O_CLOEXEC);
 	int dir = open(f.dir, O_PATH | O_CLOEXEC);

@@ -11,6 +11,12 @@ static const char data[] =
 	"\"L\":[\"x\",\"y\"],\"M\":{\"a\":\"1\",\"b.c\":\"2\"},\"E\":[],\"Nil\":null,"
 	"\"Mounts\":[{\"S\":\"/s\",\"D\":\"/d\"},{\"S\":\"/t\",\"D\":\"/e\"}]}";
 
+/* Forty-one parentheses: one more than are followed. */
+#define TEN_OPEN   "(((((((((("
+#define TEN_CLOSE  "))))))))))"
+#define FORTY(ten) ten ten ten ten
+#define TOO_DEEP   "{{(" FORTY(TEN_OPEN) "1" FORTY(TEN_CLOSE) ")}}"
+
 static void renders(void **state)
 {
 	static const struct {
@@ -96,8 +102,7 @@ static void refuses(void **state)
 		"{{/* open}}",
 		"{{if .ID}}{{else}}{{else}}{{end}}",
 		"{{.ID.X.}}",
-		"{{((((((((((((((((((((((((((((((((((((((((1)))))))))))))))))))))))))))))))))))))))"
-		")}}",
+		TOO_DEEP,
 	};
 	json_object *o = json_tokener_parse(data);
 
