@@ -89,7 +89,8 @@ int setup_freeze(bool freeze, struct err *e);
 void setup_shutdown(int mode);
 
 /* channel.c: frames to and from the host. */
-/* Opens a line to the host, raw and without blocking; waits for the device. A descriptor or -errno. */
+/* Opens a line to the host, raw and without blocking: a device (waits for it), or "line:N" (line.c). A descriptor
+ * or -errno. */
 int channel_device(const char *path, struct err *e);
 int channel_open(struct agent *a, struct err *e);
 /* Call after anything was added to `tx`. */
@@ -121,3 +122,6 @@ int copy_start(struct stream *s, pid_t container, bool put, const char *path, st
 
 /* share.c: mounts the directories that the host shares below AGENT_BINDS. 0 or -errno. */
 int share_start_all(const struct agent_options *o, struct err *e);
+
+/* line.c: opens line `n` of a pv guest; a process of its own carries its bytes. A socket or -errno. */
+int line_open(unsigned n, struct err *e);

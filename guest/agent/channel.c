@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "base/str.h"
 
 /* Output of processes is read while less than this waits for the host. */
 #define TX_HIGH (256u << 10)
@@ -133,9 +134,14 @@ static void channel_ready(struct loop_fd *s, uint32_t events)
 
 int channel_device(const char *path, struct err *e)
 {
+	const char *line = str_after(path, "line:");
 	struct timespec pause = { 0, 500000 };
 	struct termios t;
+	uint64_t n;
 	int fd;
+
+	if (line && str_to_u64(line, &n) == 0)
+		return line_open((unsigned)n, e);
 
 	for (int i = 0; i < CONTROL_WAIT_S * 2000; i++) {
 		fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);

@@ -133,7 +133,7 @@ static int mount_share(int fuse, const char *target, struct err *e)
 /* `word` is DEVICE:INDEX. */
 static int start_share(const char *word, struct err *e)
 {
-	const char *colon = strchr(word, ':');
+	const char *colon = strrchr(word, ':');
 	char device[64], target[64];
 	uint64_t index;
 

@@ -11,6 +11,7 @@
 #include "pv/pv.h"
 #include "pv/shared.h"
 #include "pv/store.h"
+#include "wire/line.h"
 
 struct pv_domain;
 
@@ -39,10 +40,20 @@ struct pv_bell {
 	uint32_t port;
 };
 
+/* One direction of a byte ring in the guest's RAM: equal pieces at addresses that were checked. */
+struct pv_ring {
+	uint32_t *prod, *cons;
+	uint32_t size, piece; /* powers of two */
+	uint8_t *at[LINE_PAGES];
+};
+
 struct pv_console {
 	struct pv_domain *d;
 	unsigned index;
-	gpa_t ring; /* a page in the guest's RAM, checked; v 0: not connected */
+	bool connected;
+	struct pv_ring from, to; /* the guest */
+	uint32_t *guest_waits,
+		*host_waits; /* of a line; NULL: a console, which always sends events */
 	uint32_t port;
 	struct pv_bell bell;
 	struct loop_fd in, out, ring_event;
@@ -140,6 +151,8 @@ void pv_complain(struct pv_domain *d, const char *fmt, ...) __attribute__((forma
 int pv_console_init(struct pv_domain *d, unsigned index, struct err *e);
 void pv_console_fini(struct pv_console *c);
 void pv_console_connect(struct pv_console *c, gpa_t ring, uint32_t port);
+/* The same for a line (wire/line.h), whose header page is `header`. 0, or -EACCES when pages are not granted. */
+int pv_line_connect(struct pv_console *c, gpa_t header, uint32_t port);
 void pv_console_write(struct pv_domain *d, const char *text, size_t n); /* console_io; any thread */
 void pv_console_drain(struct pv_console *c);
 

@@ -14,8 +14,9 @@
 
 /* A byte pipe to the guest: /dev/hvc<n>. Descriptors are not owned and should not block; -1: none. */
 struct pv_console_config {
-	int in;	 /* read, and given to the guest as it takes it */
-	int out; /* what the guest writes; while it is full the guest waits */
+	int in;	   /* read, and given to the guest as it takes it */
+	int out;   /* what the guest writes; while it is full the guest waits */
+	bool line; /* not a terminal but a line (wire/line.h), for warren-agent */
 };
 
 struct pv_disk_config {

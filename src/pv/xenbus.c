@@ -148,7 +148,7 @@ static void console_changed(struct pv_domain *d, unsigned index, const char *fro
 	struct pv_console *c = &d->console[index];
 	gpa_t ring;
 
-	if (get(d, front, "state", 16) != XENBUS_INITIALISED || c->ring.v)
+	if (get(d, front, "state", 16) != XENBUS_INITIALISED || c->connected)
 		return;
 	uint32_t port = get(d, front, "port", XEN_PORTS);
 
@@ -158,6 +158,23 @@ static void console_changed(struct pv_domain *d, unsigned index, const char *fro
 	}
 	pv_console_connect(c, ring, port);
 	set_back_state(d, "console", index, XENBUS_CONNECTED);
+}
+
+/* The agent wrote the port of a line, and its grant before. */
+static void line_changed(struct pv_domain *d, unsigned index)
+{
+	struct pv_console *c = &d->console[index];
+	char dir[80];
+	gpa_t header;
+
+	if (c->connected)
+		return;
+	snprintf(dir, sizeof(dir), GUEST "/data/line/%u", index);
+	uint32_t port = get(d, dir, "port", XEN_PORTS);
+
+	if (!port || pv_grant_gpa(d, get(d, dir, "ref", UINT32_MAX), true, &header) ||
+	    pv_line_connect(c, header, port))
+		pv_complain(d, "line %u: its pages are not granted", index);
 }
 
 /* The guest changed `path`: only states of its devices matter here. */
@@ -174,10 +191,15 @@ static void changed(void *arg, const char *path)
 			disk_changed(d, i, front);
 	}
 	for (unsigned i = 1; i < d->config.consoles; i++) {
-		snprintf(front, sizeof(front), GUEST "/device/console/%u", i);
+		bool line = d->config.console[i].line;
+
+		snprintf(front, sizeof(front),
+			 line ? GUEST "/data/line/%u" : GUEST "/device/console/%u", i);
 		const char *rest = str_after(path, front);
 
-		if (rest && streq(rest, "/state"))
+		if (rest && line && streq(rest, "/port"))
+			line_changed(d, i);
+		else if (rest && !line && streq(rest, "/state"))
 			console_changed(d, i, front);
 	}
 }
@@ -328,7 +350,9 @@ int pv_xenbus_init(struct pv_domain *d, struct err *e)
 	for (unsigned i = 0; i < d->config.disks; i++)
 		add_disk(d, i);
 	for (unsigned i = 1; i < d->config.consoles; i++)
-		add_device(d, "console", i, front, back, sizeof(front));
+		if (!d->config.console[i].line)
+			add_device(d, "console", i, front, back, sizeof(front));
+	put(d, "", GUEST "/data");
 	pv_bell_open(d, &d->store_bell, PV_PORT_STORE);
 	if (d->store_bell.fd < 0)
 		return err_sys(e, -errno, "xenstore: eventfd");

@@ -22,7 +22,7 @@
 
 /* Loaded in this order, dependencies first. What a kernel has built in is not found and not missed. */
 static const char *const both[] = { "crc32c_generic", "erofs", "overlay", "fuse", NULL };
-static const char *const pv[] = { "xen_blkfront", "xen_netfront", NULL };
+static const char *const pv[] = { "xen_blkfront", "xen_netfront", "xen_evtchn", "xen_gntalloc", NULL };
 static const char *const vm[] = { "virtio_mmio",
 				  "virtio_pci",
 				  "virtio_blk",

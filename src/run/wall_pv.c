@@ -93,7 +93,7 @@ static void run_machine(struct guest_machine *g)
 		.memory = g->memory,
 		.vcpus = g->vcpus,
 		.mode = g->isolated ? PV_MEMORY_ISOLATED : PV_MEMORY_MERGED,
-		.console = { { g->console, g->console }, { g->agent, g->agent } },
+		.console = { { g->console, g->console }, { g->agent, g->agent, true } },
 		.consoles = 2,
 		.start = guest_vmm_watch,
 	};
@@ -101,7 +101,7 @@ static void run_machine(struct guest_machine *g)
 	for (unsigned i = 0; i < g->shares; i++) {
 		int line = g->share[i].line;
 
-		c.console[c.consoles++] = (struct pv_console_config){ line, line };
+		c.console[c.consoles++] = (struct pv_console_config){ line, line, true };
 	}
 
 	c.disk[0].block = block_raw_new(steal_fd(&g->root), true, e);
@@ -132,7 +132,7 @@ static const struct guest_kind kind = {
 	.arguments =
 		"console=hvc0 quiet noreplace-smp clocksource=tsc tsc=reliable cryptomgr.notests",
 	.root_device = "/dev/xvda",
-	.line_device = "/dev/hvc",
+	.line_device = "line:",
 	.vmm = run_machine,
 };
 
