@@ -111,6 +111,7 @@ __attribute__((noreturn)) static void exec_main(struct exec *x)
 	int err = cgroup_join(x->x->cgroup, &e);
 
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	x->process.sync = x->sync_child;
 	if (!err)
 		err = process_affinity(x->process.process->cpu_affinity_final, &e);
 	/* procfs answers for the writer: limits that need /proc come before the user namespace. */
