@@ -1,7 +1,7 @@
 # A thin front for meson. Every target installs what it needs from the distribution when run as root.
 B ?= build
 
-.PHONY: all deps unit test demo bench bed asan fuzz fmt install deb clean
+.PHONY: all deps unit test tour demo bench bed asan fuzz fmt install deb clean
 all: $(B)/build.ninja
 	@ninja -C $(B)
 
@@ -29,6 +29,10 @@ demo: all
 bench: all
 	@tools/install-deps bench
 	@bench/run --build $(B) $(T)
+
+# How the pv hypervisor works, stop by stop.
+tour:
+	@tools/tour
 
 # make bed CMD='...': runs a command line on a machine with true hardware virtualization, emulated.
 bed: all
