@@ -233,7 +233,7 @@ static int rootless_ids(struct bundle_request *req, struct ids *ids, struct err 
 static int fill(const struct launch *l, struct subject *s, struct image *img, const char *root,
 		struct err *e)
 {
-	char dir[PATH_MAX], disk[PATH_MAX];
+	char dir[PATH_MAX];
 	struct bundle_request req = {
 		.options = l->options,
 		.image = img,
@@ -241,24 +241,19 @@ static int fill(const struct launch *l, struct subject *s, struct image *img, co
 		.id = s->in.id,
 		.name = s->rec.name,
 		.dir = dir,
-		.disk = disk,
+		.disk = s->rec.disk,
 		.args = l->args,
 		.discard = l->auto_remove,
 		.rootless = geteuid() != 0,
 	};
 	struct ids ids = { 0 };
 	struct bundle b = { 0 };
-	int r = image_instance_dir(s->in.id, disk, sizeof(disk), e);
+	int r = make_dir_all(s->rec.disk, 0711);
 
 	if (r)
-		return r;
+		return err_sys(e, r, "mkdir '%s'", s->rec.disk);
 	snprintf(dir, sizeof(dir), "%s/%s", root, s->in.id);
-	r = make_dir_all(disk, 0711);
-	if (r)
-		return err_sys(e, r, "mkdir '%s'", disk);
-	r = record_set(&s->rec.disk, disk);
-	if (!r)
-		r = rootless_ids(&req, &ids, e);
+	r = rootless_ids(&req, &ids, e);
 	if (!r)
 		r = bundle_make(&req, &b, e);
 	if (!r)
@@ -271,20 +266,36 @@ static int fill(const struct launch *l, struct subject *s, struct image *img, co
 	return r;
 }
 
+/* The name is written down before it is claimed, so that whoever removes a half-made instance knows what to
+ * give back. */
 static int name_it(const struct launch *l, struct subject *s, const char *root, struct err *e)
 {
-	if (!l->name)
-		return registry_name_invent(root, s->in.id, &s->rec.name, e);
-	int r = registry_name_claim(root, l->name, s->in.id, e);
+	for (int tries = 0;; tries++) {
+		int r = l->name ? record_set(&s->rec.name, l->name) : 0;
 
-	return r ? r : record_set(&s->rec.name, l->name);
+		if (!l->name) {
+			free(steal_ptr(&s->rec.name));
+			r = registry_name_invent(root, &s->rec.name, e);
+		}
+		if (!r)
+			r = subject_save(s, e);
+		if (!r)
+			r = registry_name_claim(root, s->rec.name, s->in.id, e);
+		if (r != -EEXIST || l->name || tries == 20)
+			return r;
+		err_clear(e);
+	}
 }
 
 static int begin(const struct launch *l, struct subject *s, const char *root, struct err *e)
 {
-	char id[65], bundle[PATH_MAX], rootfs[PATH_MAX];
+	char id[65], bundle[PATH_MAX], rootfs[PATH_MAX], disk[PATH_MAX];
 	int r = registry_new_id(id, e);
 
+	if (!r)
+		r = image_instance_dir(id, disk, sizeof(disk), e);
+	if (!r)
+		r = record_set(&s->rec.disk, disk);
 	if (r)
 		return r;
 	if (l->rootfs) {

@@ -260,19 +260,35 @@ int lifecycle_wait(struct subject *s, const char *root, bool next, int *status, 
 	return 0;
 }
 
-int lifecycle_remove(struct subject *s, const char *root, bool force, struct err *e)
+/* Ends it if need be and takes the lock. With the lock held nobody can start it again. */
+static int end_and_lock(struct subject *s, const char *root, bool force, struct err *e)
 {
-	int r = 0;
+	for (int tries = 0; tries < 10; tries++) {
+		int r = 0;
 
-	if (subject_alive(s) || s->rec.restarting) {
-		if (!force)
-			return err_set(e, -EBUSY, "'%s' is %s. Stop it first or use --force",
-				       shown(s), subject_status_name(subject_status(s)));
-		r = lifecycle_stop(s, root, SIGKILL, 0, e);
+		if (subject_alive(s) || s->rec.restarting) {
+			if (!force)
+				return err_set(e, -EBUSY,
+					       "'%s' is %s. Stop it first or use --force", shown(s),
+					       subject_status_name(subject_status(s)));
+			r = lifecycle_stop(s, root, SIGKILL, 0, e);
+		}
+		if (!r)
+			r = subject_reopen(s, root, true, e);
+		if (r || (!subject_alive(s) && !s->rec.restarting))
+			return r;
+		/* A start that was under way has just come to its end. */
+		r = subject_reopen(s, root, false, e);
 		if (r)
 			return r;
 	}
-	r = subject_reopen(s, root, true, e);
+	return err_set(e, -EBUSY, "'%s' is started again and again", shown(s));
+}
+
+int lifecycle_remove(struct subject *s, const char *root, bool force, struct err *e)
+{
+	int r = end_and_lock(s, root, force, e);
+
 	/* --rm was faster. */
 	if (r == -ENOENT && force) {
 		err_clear(e);
@@ -280,8 +296,6 @@ int lifecycle_remove(struct subject *s, const char *root, bool force, struct err
 	}
 	if (r)
 		return r;
-	if (subject_alive(s))
-		return err_set(e, -EBUSY, "'%s' was started again meanwhile", shown(s));
 	s->rec.removing = true;
 	r = subject_save(s, e);
 	if (!r)

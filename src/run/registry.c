@@ -128,7 +128,7 @@ int registry_name_claim(const char *root, const char *name, const char *id, stru
 	return err_sys(e, -EBUSY, "name '%s'", name);
 }
 
-int registry_name_invent(const char *root, const char *id, char **name, struct err *e)
+int registry_name_invent(const char *root, char **name, struct err *e)
 {
 	static const char *const moods[] = {
 		"agile",  "amber",  "brave", "brisk",	"calm",	  "clever", "daring", "eager",
@@ -145,8 +145,11 @@ int registry_name_invent(const char *root, const char *id, char **name, struct e
 		"raven",   "shrew",  "squirrel", "stoat",    "swallow",	 "tern",    "thrush",
 		"toad",	   "vole",   "weasel",	 "wren",     "vixen",
 	};
-	char s[64];
+	cleanup_fd int names = open_names(root, e);
+	char s[64], holder[256];
 
+	if (names < 0)
+		return names;
 	for (int tries = 0; tries < 20; tries++) {
 		uint32_t dice[3];
 
@@ -157,12 +160,8 @@ int registry_name_invent(const char *root, const char *id, char **name, struct e
 
 		if (tries > 2)
 			snprintf(s + n, sizeof(s) - (size_t)n, "%u", dice[2] % 10000);
-		int r = registry_name_claim(root, s, id, e);
-
-		if (r == -EEXIST)
+		if (read_name(names, s, holder, sizeof(holder)) == 0)
 			continue;
-		if (r)
-			return r;
 		*name = strdup(s);
 		return *name ? 0 : -ENOMEM;
 	}

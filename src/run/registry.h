@@ -33,8 +33,8 @@ int registry_new_id(char id[static 65], struct err *e);
 int registry_name_check(const char *name, struct err *e);
 /* Claims a name; a claim whose instance is gone gives way. -EEXIST names the instance that has it. */
 int registry_name_claim(const char *root, const char *name, const char *id, struct err *e);
-/* Invents and claims a name ("brave_otter"), to be freed. 0 or -errno. */
-int registry_name_invent(const char *root, const char *id, char **name, struct err *e);
+/* Invents a name that nobody has right now ("brave_otter"), to be freed. 0 or -errno. */
+int registry_name_invent(const char *root, char **name, struct err *e);
 /* Gives up a name if it is this instance's. */
 void registry_name_release(const char *root, const char *name, const char *id);
 
