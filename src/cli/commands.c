@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 
 extern const struct command cmd_attach;
+extern const struct command cmd_commit;
 extern const struct command cmd_complete;
 extern const struct command cmd_completion;
 extern const struct command cmd_cp;
@@ -15,6 +16,7 @@ extern const struct command cmd_diff;
 extern const struct command cmd_doctor;
 extern const struct command cmd_events;
 extern const struct command cmd_exec;
+extern const struct command cmd_export;
 extern const struct command cmd_features;
 extern const struct command cmd_image;
 extern const struct command cmd_images;
@@ -55,6 +57,7 @@ extern const struct command cmd_wait;
 /* clang-format off */
 const struct command *const commands[] = {
 	&cmd_attach,
+	&cmd_commit,
 	&cmd_complete,
 	&cmd_completion,
 	&cmd_cp,
@@ -63,6 +66,7 @@ const struct command *const commands[] = {
 	&cmd_doctor,
 	&cmd_events,
 	&cmd_exec,
+	&cmd_export,
 	&cmd_features,
 	&cmd_image,
 	&cmd_images,

@@ -659,3 +659,29 @@ def test_save_and_load_say_what_is_wrong(store, tmp_path):
     (tmp_path / "r.tar").write_bytes(GOOD)
     store.refused("load", "-i", str(tmp_path / "r.tar"), says=["r.tar", "holds no image"])
     store.refused("load", "-i", str(tmp_path / "none.tar"), says=["none.tar"])
+
+
+@needs_root
+def test_commit_and_export(store, tmp_path):
+    env = {"WARREN_RUN": str(tmp_path / "run")}
+    if not Path("/bin/busybox").exists():
+        pytest.skip("busybox-static is not installed")
+    store.ok("image", "build-rootfs", "-q", "busybox")
+    script = "echo new > /new; ln /new /hard; rm /etc/profile; rm -rf /home; mkdir /home; echo in > /home/x; chmod 4755 /new"
+    store.ok("run", "--name", "it", "busybox", "sh", "-c", script, env=env)
+    assert store.ok("commit", "-c", 'CMD ["cat", "/home/x"]', "-c", "ENV A=b c", "it", "mine:1", env=env) == "mine:1\n"
+    assert store.ok("run", "--rm", "mine:1", env=env) == "in\n"
+    out = store.ok("run", "--rm", "mine:1", "sh", "-c", "ls /etc/profile 2>&1; ls /home; stat -c %a%h /new; echo $A", env=env)
+    assert "No such file" in out and out.split("\n")[1:4] == ["x", "47552", "b c"]
+    layer = store.layer("mine:1")
+    assert os.getxattr(layer / "home", "trusted.overlay.opaque") == b"y" and not (layer / "etc/hosts").exists()
+    file = tmp_path / "out.tar"
+    store.ok("export", "-o", str(file), "it", env=env)
+    with tarfile.open(file) as tar:
+        names = {n.removeprefix("./") for n in tar.getnames()}
+        assert {"new", "home/x", "bin/busybox"} <= names and "etc/profile" not in names
+        assert tar.getmember("hard" if "hard" in names else "./hard").mode & 0o7777 == 0o4755
+    done = store.run("commit", "-c", "FISH 1", "it", "x", env=env)
+    assert done.returncode == 125 and "FISH" in done.stderr
+    store.ok("rm", "it", env=env)
+    store.is_clean()

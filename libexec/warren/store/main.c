@@ -6,7 +6,7 @@
  * with one JSON object a line: results, {"status": TEXT} for progress, and {"error": TEXT, "code": -ERRNO} at the
  * end when it failed (exit status 1).
  *
- * Verbs: load source= (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
+ * Verbs: commit image= upper= [name= author= message= created_by= change=...]; export image= upper= fd=; load source= (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
  * prune [all=1]; usage; repair; pull image= [insecure=1]; push image= [destination=]; login registry=; logout registry=
  * (user and password in the environment, WARREN_CREDENTIALS=user:password); layer digest= size= diff_id= name= (one layer of a
  * pull, started by it).
@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 
 #include "base/str.h"
+#include "image/store/commit.h"
 #include "image/store/remote.h"
 #include "image/store/store.h"
 #include "wire/json.h"
@@ -76,22 +77,64 @@ static int do_load(struct store *s, const struct words *w, struct err *e)
 	return err ? err : image_import(s, &r, e);
 }
 
+static int out_fd(const struct words *w, int *out, struct err *e)
+{
+	const char *fd;
+	uint64_t n = 0;
+	int r = need(w, "fd", &fd, e);
+
+	if (!r && (str_to_u64(fd, &n) || n < 3 || n > 1 << 20))
+		r = err_set(e, -EINVAL, "warren-store: fd=%s", fd);
+	*out = (int)n;
+	return r;
+}
+
 static int do_save(struct store *s, const struct words *w, struct err *e)
 {
-	const char *fd, **images = calloc((size_t)w->n + 1, sizeof(*images));
+	const char **images = calloc((size_t)w->n + 1, sizeof(*images));
 	size_t n = 0;
-	uint64_t out = 0;
-	int r = images ? need(w, "fd", &fd, e) : -ENOMEM;
+	int out, r = images ? out_fd(w, &out, e) : -ENOMEM;
 
-	if (!r && (str_to_u64(fd, &out) || out < 3 || out > 1 << 20))
-		r = err_set(e, -EINVAL, "warren-store: fd=%s", fd);
 	for (int i = 0; !r && i < w->n; i++)
 		if (str_after(w->v[i], "image="))
 			images[n++] = str_after(w->v[i], "image=");
 	if (!r)
-		r = image_save(s, (int)out, images, n, e);
+		r = image_save(s, out, images, n, e);
 	free(images);
 	return r;
+}
+
+static int do_commit(struct store *s, const struct words *w, struct err *e)
+{
+	struct commit_request c = { .name = word(w, "name"),
+				    .author = word(w, "author"),
+				    .message = word(w, "message"),
+				    .created_by = word(w, "created_by") };
+	const char **changes = calloc((size_t)w->n + 1, sizeof(*changes));
+	int r = changes ? need(w, "image", &c.image, e) : -ENOMEM;
+
+	if (!r)
+		r = need(w, "upper", &c.upper, e);
+	for (int i = 0; !r && i < w->n; i++)
+		if (str_after(w->v[i], "change="))
+			changes[c.changes_n++] = str_after(w->v[i], "change=");
+	c.changes = changes;
+	if (!r)
+		r = image_commit(s, &c, e);
+	free(changes);
+	return r;
+}
+
+static int do_export(struct store *s, const struct words *w, struct err *e)
+{
+	const char *image, *upper;
+	int out, r = need(w, "image", &image, e);
+
+	if (!r)
+		r = need(w, "upper", &upper, e);
+	if (!r)
+		r = out_fd(w, &out, e);
+	return r ? r : image_export(s, image, upper, out, e);
 }
 
 static int do_list(struct store *s, const struct words *w, struct err *e)
@@ -208,11 +251,12 @@ static const struct {
 	const char *name;
 	int (*fn)(struct store *s, const struct words *w, struct err *e);
 } verbs[] = {
-	{ "import", do_import }, { "layer", do_layer },	  { "list", do_list },
-	{ "load", do_load },	 { "save", do_save },	  { "login", do_login },
-	{ "logout", do_logout }, { "pull", do_pull },	  { "push", do_push },
-	{ "prune", do_prune },	 { "remove", do_remove }, { "repair", do_repair },
-	{ "tag", do_tag },	 { "usage", do_usage },
+	{ "commit", do_commit }, { "export", do_export }, { "import", do_import },
+	{ "layer", do_layer },	 { "list", do_list },	  { "load", do_load },
+	{ "save", do_save },	 { "login", do_login },	  { "logout", do_logout },
+	{ "pull", do_pull },	 { "push", do_push },	  { "prune", do_prune },
+	{ "remove", do_remove }, { "repair", do_repair }, { "tag", do_tag },
+	{ "usage", do_usage },
 };
 
 static void say(void *arg, const char *json)

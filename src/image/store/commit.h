@@ -1,0 +1,18 @@
+/* From instances back to images. */
+#pragma once
+
+#include "image/store/store.h"
+
+struct commit_request {
+	const char *image;			   /* what the instance was made from */
+	const char *upper;			   /* its overlay's upper directory */
+	const char *name;			   /* of the new image, NULL: none */
+	const char *author, *message, *created_by; /* NULL: none */
+	const char *const *changes;		   /* "CMD [\"x\"]", as docker's --change */
+	size_t changes_n;
+};
+
+/* 0 or -errno. */
+int image_commit(struct store *s, const struct commit_request *c, struct err *e);
+/* The whole tree of an instance as a tar to `out`. 0 or -errno. */
+int image_export(struct store *s, const char *image, const char *upper, int out, struct err *e);
