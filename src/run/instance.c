@@ -92,10 +92,36 @@ static int make_path(const char *path, mode_t mode)
 	return mkdir(path, mode) < 0 && errno != EEXIST ? -errno : 0;
 }
 
+/* Where an ordinary user's instances live when the session set no XDG_RUNTIME_DIR (su, cron, a bare container):
+ * the place that it would have named, else one below /tmp that nobody else made. */
+static int fallback_root(char **root, struct err *e)
+{
+	char path[64];
+	struct stat st;
+	uid_t uid = geteuid();
+
+	snprintf(path, sizeof(path), "/run/user/%u", uid);
+	bool session = lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid;
+
+	if (!session) {
+		snprintf(path, sizeof(path), "/tmp/warren-run-%u", uid);
+		if (mkdir(path, 0700) < 0 && errno != EEXIST)
+			return err_sys(e, -errno, "make '%s'", path);
+		if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != uid ||
+		    st.st_mode & 022)
+			return err_set(
+				e, -EPERM,
+				"'%s' is not ours alone: set XDG_RUNTIME_DIR, or give --root "
+				"DIR",
+				path);
+	}
+	return asprintf(root, "%s/warren", path) < 0 ? err_sys(e, -ENOMEM, "root") : 0;
+}
+
 int instance_root(const char *wish, char **root, struct err *e)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	int n;
+	int r = 0, n = 0;
 
 	if (wish)
 		n = asprintf(root, "%s", wish);
@@ -104,12 +130,12 @@ int instance_root(const char *wish, char **root, struct err *e)
 	else if (runtime && *runtime == '/')
 		n = asprintf(root, "%s/warren", runtime);
 	else
-		return err_set(e, -ENOENT,
-			       "XDG_RUNTIME_DIR is not set: set it, or give --root DIR");
+		r = fallback_root(root, e);
 	if (n < 0)
 		return err_sys(e, -ENOMEM, "root");
-	int r = make_path(*root, 0711);
-
+	if (r)
+		return r;
+	r = make_path(*root, 0711);
 	if (r) {
 		err_sys(e, r, "make '%s'", *root);
 		free(*root);

@@ -1,7 +1,8 @@
 /* An instance is a directory: ROOT/<id>/ with state.json, config.json (the one it was created
  * from), and whatever its wall and keeper keep there (start.sock, control sockets, logs).
  *
- * ROOT is --root, else /run/warren for root, else $XDG_RUNTIME_DIR/warren. The directory is locked
+ * ROOT is --root, else /run/warren for root, else $XDG_RUNTIME_DIR/warren (without one: /run/user/UID/warren, or
+ * /tmp/warren-run-UID/warren). The directory is locked
  * by flock on itself while somebody changes the instance; readers need no lock, because state.json
  * is only ever replaced as a whole. */
 #pragma once
