@@ -72,7 +72,7 @@ static int apply_v1(const struct cgroup_dir *d, const struct oci_resources *r, s
 	bool all = first && r->devices[first - 1].allow;
 	int rc = write_rule(d, all ? &r->devices[first - 1] : &nothing, e);
 
-	if (!rc)
+	if (!rc && first < r->devices_n)
 		rc = write_rules(d, r->devices + first, r->devices_n - first, e);
 	/* Under "everything but" the defaults are allowed already. */
 	if (!rc && !all)
