@@ -46,6 +46,7 @@ extern const struct command cmd_save;
 extern const struct command cmd_start;
 extern const struct command cmd_stats;
 extern const struct command cmd_stop;
+extern const struct command cmd_system;
 extern const struct command cmd_tag;
 extern const struct command cmd_top;
 extern const struct command cmd_unpause;
@@ -96,6 +97,7 @@ const struct command *const commands[] = {
 	&cmd_start,
 	&cmd_stats,
 	&cmd_stop,
+	&cmd_system,
 	&cmd_tag,
 	&cmd_top,
 	&cmd_unpause,

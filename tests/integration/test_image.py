@@ -685,3 +685,24 @@ def test_commit_and_export(store, tmp_path):
     assert done.returncode == 125 and "FISH" in done.stderr
     store.ok("rm", "it", env=env)
     store.is_clean()
+
+
+@needs_root
+def test_system_df_and_prune(store, tmp_path):
+    env = {"WARREN_RUN": str(tmp_path / "run")}
+    if not Path("/bin/busybox").exists():
+        pytest.skip("busybox-static is not installed")
+    store.ok("image", "build-rootfs", "-q", "busybox")
+    store.ok("image", "import", "-q", layout_of(tmp_path).write(), "idle")
+    store.ok("run", "--name", "ended", "busybox", "sh", "-c", "head -c 1000000 /dev/zero > /file", env=env)
+    store.ok("run", "-d", "--name", "runs", "busybox", "sleep", "100", env=env)
+    try:
+        rows = [json.loads(x) for x in store.ok("system", "df", "--format", "json", env=env).splitlines()]
+        assert [(x["Type"], x["TotalCount"], x["Active"]) for x in rows[:2]] == [("Images", "2", "1"), ("Containers", "2", "1")]
+        out = store.ok("system", "prune", "-a", env=env)
+        assert out.count("Deleted: ") == 2 and "reclaimed" in out
+        assert store.ok("ps", "-a", "--format", "{{.Names}}", env=env) == "runs\n"
+        assert [x["Repository"] for x in store.images()] == ["busybox"]
+    finally:
+        store.run("rm", "-f", "runs", env=env)
+    assert os.listdir(store.path / "instances") == []
