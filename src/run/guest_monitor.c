@@ -32,6 +32,7 @@
 #include "base/util.h"
 #include "os/file.h"
 #include "run/guest_int.h"
+#include "run/guest_jail.h"
 #include "wire/tar.h"
 
 /* Input of processes is read while less than this waits for the agent. */
@@ -584,6 +585,20 @@ static void write_end(struct monitor *m)
 		dprintf(m->boot_log, "\nwarren: %s\n", m->end.msg);
 }
 
+/* The VMM has what the machine needs, nothing of the monitor's. */
+static void machine_keep(const struct guest_machine *g)
+{
+	int keep[8 + ARRAY_SIZE(g->share)] = {
+		g->kvm,	    g->root,  g->kernel.vmlinux, g->kernel.initramfs,
+		g->console, g->agent, g->control,
+	};
+	size_t n = 7;
+
+	for (unsigned i = 0; i < g->shares; i++)
+		keep[n++] = g->share[i].line;
+	guest_keep_only(keep, n);
+}
+
 /* Our ends of the sockets; the VMM's are in the machine. */
 static int start_vmm(struct monitor *m, struct guest_monitor_args *a, struct err *e)
 {
@@ -597,25 +612,22 @@ static int start_vmm(struct monitor *m, struct guest_monitor_args *a, struct err
 	g->console = console[1];
 	g->agent = agent[1];
 	g->control = control[1];
-	pid_t parent = getpid();
 	int r = guest_shares_start(g, e);
 
 	if (r < 0)
 		return r;
+	guest_jail_prepare();
 	m->vmm = fork();
 	if (m->vmm < 0)
 		return err_sys(e, -errno, "start the VMM");
 	if (m->vmm == 0) {
 		sigset_t none;
 
+		/* A monitor that is dead already is noticed by its closed sockets. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
-			_exit(1);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		close(console[0]);
-		close(agent[0]);
-		close(control[0]);
+		machine_keep(g);
 		a->vmm(g);
 	}
 	guest_machine_fini(g);

@@ -27,6 +27,7 @@
 #include "os/file.h"
 #include "os/sock.h"
 #include "os/tty.h"
+#include "run/guest_jail.h"
 #include "run/guest_root.h"
 #include "run/guest_wall.h"
 #include "wire/caps.h"
@@ -217,27 +218,6 @@ static int take_stdio(struct guest_monitor_args *ma, const struct wall_create *a
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	return *(const int *)a - *(const int *)b;
-}
-
-/* The monitor is a fork: what its creator had open is not its own. */
-static void keep_only(int *fds, size_t n)
-{
-	unsigned from = 3;
-
-	qsort(fds, n, sizeof(*fds), by_value);
-	for (size_t i = 0; i < n; i++) {
-		if (fds[i] < (int)from)
-			continue;
-		if ((unsigned)fds[i] > from)
-			syscall(SYS_close_range, from, (unsigned)fds[i] - 1, 0);
-		from = (unsigned)fds[i] + 1;
-	}
-	syscall(SYS_close_range, from, ~0u, 0);
-}
-
 static void __attribute__((noreturn)) monitor_child(struct guest_monitor_args *ma)
 {
 	struct guest_machine *g = ma->machine;
@@ -255,7 +235,7 @@ static void __attribute__((noreturn)) monitor_child(struct guest_monitor_args *m
 		ioctl(ma->terminal, TIOCSCTTY, 0);
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
-	keep_only(keep, 9 + g->shares);
+	guest_keep_only(keep, 9 + g->shares);
 	guest_monitor_run(ma);
 }
 

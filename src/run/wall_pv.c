@@ -8,11 +8,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "pv/pv.h"
+#include "run/guest_jail.h"
 #include "run/guest_vmm.h"
 #include "run/guest_wall.h"
 
@@ -79,12 +81,18 @@ static void __attribute__((noreturn)) report_end(const struct pv_result *res)
 		      res->reason);
 }
 
+static const int calls[] = {
+#include "generated/jail_pv.h"
+};
+
 static void run_machine(struct guest_machine *g)
 {
 	struct err *e = &guest_vmm.report.err;
 	struct pv_result result = { 0 };
 
 	guest_vmm_init(g, &vmm_ops);
+	if (guest_jail_enter(calls, ARRAY_SIZE(calls), e) < 0)
+		guest_vmm_fail();
 	struct pv_config c = {
 		.kvm = g->kvm,
 		.kernel = g->kernel.vmlinux,

@@ -7,11 +7,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "machine/probe.h"
+#include "run/guest_jail.h"
 #include "run/guest_vmm.h"
 #include "run/guest_wall.h"
 #include "run/vm.h"
@@ -58,12 +60,18 @@ static void __attribute__((noreturn)) report_end(const struct vm_result *res)
 	guest_vmm_end(res->end == VM_END_BROKEN, how[res->end], res->reason);
 }
 
+static const int calls[] = {
+#include "generated/jail_vm.h"
+};
+
 static void run_machine(struct guest_machine *g)
 {
 	struct err *e = &guest_vmm.report.err;
 	struct vm_result result;
 
 	guest_vmm_init(g, &vmm_ops);
+	if (guest_jail_enter(calls, ARRAY_SIZE(calls), e) < 0)
+		guest_vmm_fail();
 	struct vm_config c = {
 		.kvm = g->kvm,
 		.kernel = g->kernel.vmlinux,
