@@ -12,7 +12,9 @@
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/when.h"
+#include "os/file.h"
 #include "run/follow.h"
+#include "run/guest.h"
 
 struct settings {
 	bool follow, timestamps, details, boot;
@@ -27,6 +29,7 @@ static const struct opt opts[] = {
 	OPT_STRING(0, "until", "TIME", T, until, "Only earlier lines"),
 	OPT_STRING('n', "tail", "NUMBER|all", T, tail, "Only the last lines"),
 	OPT_BOOL('t', "timestamps", T, timestamps, "Show when each line was written"),
+	OPT_BOOL(0, "boot", T, boot, "The console of the guest's kernel instead"),
 	OPT_BOOL(0, "details", T, details, "Accepted; there are none"),
 	OPT_END,
 };
@@ -67,6 +70,21 @@ static int parse(const struct settings *set, struct log_filter *want, struct err
 	return r;
 }
 
+/* What the kernel of a pv or vm guest printed since its start. */
+static int print_boot_log(struct subject *s, struct err *e)
+{
+	cleanup_fd int fd = -1;
+	char piece[4096];
+	ssize_t n;
+	int r = guest_boot_log(&s->in, &fd, e);
+
+	if (r)
+		return r;
+	while ((n = read_full(fd, piece, sizeof(piece))) > 0)
+		fwrite(piece, 1, (size_t)n, stdout);
+	return n < 0 ? err_sys(e, (int)n, "read the kernel's log") : 0;
+}
+
 static int run(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct settings *set = settings;
@@ -82,6 +100,8 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 		r = subject_open(&s, root, argv[0], false, e);
 	if (r)
 		return r;
+	if (set->boot)
+		return print_boot_log(&s, e);
 	r = follow_log(&s, &want, set->follow, print_line, settings, e);
 	return r == -EPIPE ? 0 : r;
 }

@@ -16,6 +16,8 @@
 #include "cli/cli.h"
 #include "cli/live.h"
 #include "cli/table.h"
+#include "run/guest.h"
+#include "run/registry.h"
 #include "run/usage.h"
 
 static const struct opt opts[] = {
@@ -23,6 +25,8 @@ static const struct opt opts[] = {
 	OPT_STRING(0, "format", "table|json|TEMPLATE", struct stats_settings, format,
 		   "How to print"),
 	OPT_BOOL(0, "no-stream", struct stats_settings, once, "Print once"),
+	OPT_BOOL(0, "hypervisor", struct stats_settings, hypervisor,
+		 "Counters of a guest's hypervisor instead: traps, hypercalls, exits"),
 	OPT_BOOL(0, "no-trunc", struct stats_settings, no_trunc, "Do not shorten"),
 	OPT_END,
 };
@@ -147,12 +151,31 @@ int stats_show(const struct stats_settings *set, const char *root, char *const *
 	return r;
 }
 
+/* Lines of a name and a number, as the hypervisor counts them. */
+static int show_hypervisor(const char *root, const char *word, struct err *e)
+{
+	cleanup_with(subject_fini) struct subject s = SUBJECT_INIT;
+	cleanup_with(buf_fini) struct buf text = BUF_INIT(64 << 10);
+	int r = subject_open(&s, root, word, false, e);
+
+	if (!r)
+		r = guest_machine_stats(&s.in, &text, e);
+	if (!r)
+		fputs(buf_str(&text), stdout);
+	return r ? err_wrap(e, "hypervisor of '%s'", word) : 0;
+}
+
 static int run(void *settings, int argc, char **argv, struct err *e)
 {
+	const struct stats_settings *set = settings;
 	cleanup_free char *root = NULL;
 	int r = registry_root(&root, e);
 
-	return r ? r : stats_show(settings, root, argv, argc, e);
+	for (int i = 0; !r && set->hypervisor && i < argc; i++)
+		r = show_hypervisor(root, argv[i], e);
+	if (!r && set->hypervisor && !argc)
+		r = err_set(e, -EINVAL, "--hypervisor: of which instance?");
+	return r || set->hypervisor ? r : stats_show(settings, root, argv, argc, e);
 }
 
 extern const struct command cmd_stats;

@@ -11,6 +11,7 @@ extern const struct command cmd_commit;
 extern const struct command cmd_complete;
 extern const struct command cmd_completion;
 extern const struct command cmd_cp;
+extern const struct command cmd_console;
 extern const struct command cmd_create;
 extern const struct command cmd_diff;
 extern const struct command cmd_doctor;
@@ -62,6 +63,7 @@ const struct command *const commands[] = {
 	&cmd_complete,
 	&cmd_completion,
 	&cmd_cp,
+	&cmd_console,
 	&cmd_create,
 	&cmd_diff,
 	&cmd_doctor,

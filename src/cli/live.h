@@ -6,7 +6,7 @@
 #include "base/err.h"
 
 struct stats_settings {
-	bool all, once, no_trunc;
+	bool all, once, no_trunc, hypervisor;
 	const char *format;
 };
 

@@ -15,8 +15,41 @@
 #include "cli/images.h"
 #include "cli/run_options.h"
 #include "os/file.h"
+#include "run/guest.h"
 
 #define T struct run_settings
+
+/* Wishes for guests travel to the wall as annotations of config.json. */
+static int annotate(struct strlist *annotations, const char *key, const char *value, struct err *e)
+{
+	cleanup_free char *text = NULL;
+
+	if (asprintf(&text, "%s=%s", key, value) < 0)
+		return err_sys(e, -ENOMEM, "annotation");
+	int r = strlist_add(annotations, text);
+
+	return r ? err_sys(e, r, "annotation") : 0;
+}
+
+static int wish_kernel(const char *value, void *dest, struct err *e)
+{
+	return annotate(dest, GUEST_KERNEL, value, e);
+}
+
+static int wish_append(const char *value, void *dest, struct err *e)
+{
+	return annotate(dest, GUEST_APPEND, value, e);
+}
+
+static int wish_vcpus(const char *value, void *dest, struct err *e)
+{
+	return annotate(dest, GUEST_VCPUS, value, e);
+}
+
+static int wish_pv_memory(const char *value, void *dest, struct err *e)
+{
+	return annotate(dest, GUEST_PV_MEMORY, value, e);
+}
 
 /* clang-format off */
 #define BOTH \
@@ -27,6 +60,14 @@
 		   "container, pv or vm; a list is tried in its order"), \
 	OPT_BOOL(0, "vm", T, vm, "As --isolation vm"), \
 	OPT_BOOL(0, "pv", T, pv, "As --isolation pv"), \
+	OPT_CALL(0, "kernel", "NAME", T, bundle.annotations, \
+		 "Guest kernel (default: warren kernel default)", .call = wish_kernel), \
+	OPT_CALL(0, "append", "WORDS", T, bundle.annotations, "More for the guest kernel's command line", \
+		 .call = wish_append), \
+	OPT_CALL(0, "vcpus", "NUMBER", T, bundle.annotations, "Virtual CPUs of a guest (1)", \
+		 .call = wish_vcpus), \
+	OPT_CALL(0, "pv-memory", "MODE", T, bundle.annotations, \
+		 "pv: auto, merged or isolated address spaces", .call = wish_pv_memory), \
 	OPT_BOOL(0, "rm", T, rm, "Remove the instance when it has ended"), \
 	OPT_STRING(0, "restart", "POLICY", T, restart, \
 		   "no, on-failure[:N], always or unless-stopped"), \

@@ -75,7 +75,10 @@ static int choose_vcpus(struct guest_machine *g, const struct oci_spec *spec, st
 {
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 	int64_t want = spec->vm && spec->vm->vcpus.set ? spec->vm->vcpus.v : 1;
+	const char *wish = oci_annotation(spec, GUEST_VCPUS);
 
+	if (wish && str_to_i64(wish, &want) < 0)
+		return err_set(e, -EINVAL, "vcpus '%s': not a number", wish);
 	if (want < 1 || want > VCPUS_MAX || want > MAX(online, 1))
 		return err_set(e, -EINVAL, "vcpus: 1 to %ld, not %lld",
 			       MIN(online, (long)VCPUS_MAX), (long long)want);
@@ -86,7 +89,7 @@ static int choose_vcpus(struct guest_machine *g, const struct oci_spec *spec, st
 /* pv.md, "Merged or isolated": merged only when nothing is withheld from the workload anyway. */
 static int choose_isolation(struct guest_machine *g, const struct oci_spec *spec, struct err *e)
 {
-	const char *wish = oci_annotation(spec, "org.warren.pv.memory");
+	const char *wish = oci_annotation(spec, GUEST_PV_MEMORY);
 	const struct oci_process *p = spec->process;
 
 	if (wish && strcmp(wish, "merged") == 0) {
@@ -115,6 +118,10 @@ static int compose_cmdline(const struct guest_kind *kind, struct guest_machine *
 	for (unsigned i = 0; i < g->shares; i++)
 		buf_addf(&line, " warren.share=%s%u:%u", kind->line_device, GUEST_LINE_SHARES + i,
 			 g->share[i].mount);
+	const char *more = oci_annotation(spec, GUEST_APPEND);
+
+	if (more)
+		buf_addf(&line, " %s", more);
 	for (size_t i = 0; spec->vm && i < spec->vm->kernel_parameters.n; i++)
 		buf_addf(&line, " %s", spec->vm->kernel_parameters.v[i]);
 	int r = line.error;
@@ -130,7 +137,8 @@ static int compose_cmdline(const struct guest_kind *kind, struct guest_machine *
 static int choose_kernel(const struct guest_kind *kind, struct guest_machine *g,
 			 const struct oci_spec *spec, struct err *e)
 {
-	const char *wish = spec->vm ? spec->vm->kernel_path : NULL;
+	const char *name = oci_annotation(spec, GUEST_KERNEL);
+	const char *wish = name || !spec->vm ? name : spec->vm->kernel_path;
 
 	/* The specification wants an absolute path; a name of the store comes as "/name". */
 	return kernel_open(&g->kernel, wish ? wish + (wish[0] == '/') : NULL, kind->name, e);

@@ -1,6 +1,7 @@
 /* The pv and vm walls: guests behind `struct wall_ops`. */
 #pragma once
 
+#include "run/guest.h"
 #include "run/guest_int.h"
 #include "run/wall.h"
 
@@ -33,12 +34,5 @@ int guest_cleanup(struct instance *in, const struct oci_spec *spec, bool force, 
 int guest_terminal(const struct oci_process *pr, int console_socket, int *master, int *slave,
 		   struct err *e);
 
-/* For `logs --boot`, `console`, `stats --hypervisor` and `inspect`. */
-int guest_boot_log(struct instance *in, int *fd, struct err *e);
-/* Connects `in_fd` and `out_fd` to the kernel's console; returns a socket that hangs up with it. */
-int guest_console(struct instance *in, int in_fd, int out_fd, struct err *e);
-int guest_machine_stats(struct instance *in, struct buf *text, struct err *e);
-/* Appends why a guest stopped by fault; nothing when it did not. */
-void guest_end_reason(struct instance *in, struct buf *text);
 /* Packs or unpacks in the guest; `fd` carries the tar stream. */
 int guest_copy(struct instance *in, bool put, const char *path, int fd, struct err *e);

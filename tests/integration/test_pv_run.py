@@ -249,8 +249,9 @@ def test_guest_that_powers_off(place):
 
 @pytest.mark.parametrize("options,text", [
     (["-m", "16m"], "at least 64 MB"),
-    (["-v", "/usr:/x"], "cannot be shared"),
-    (["--annotation", "org.warren.pv.memory=mixed"], "merged or isolated"),
+    (["--kernel", "nosuch"], "no kernel 'nosuch'"),
+    (["--vcpus", "9999"], "vcpus: 1 to"),
+    (["--pv-memory", "mixed"], "merged or isolated"),
 ])
 def test_bad_wishes_are_one_line(place, options, text):
     before = sorted(Path(place.env["WARREN_RUN"]).iterdir())

@@ -1,0 +1,22 @@
+/* What only guests have: their kernel's console, and wishes for their machine. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "run/instance.h"
+
+/* Annotations of config.json that the pv and vm walls read. */
+#define GUEST_KERNEL	"io.warren.kernel"    /* a name of `warren kernel ls` */
+#define GUEST_APPEND	"io.warren.append"    /* words for the kernel's command line */
+#define GUEST_VCPUS	"io.warren.vcpus"     /* a number */
+#define GUEST_PV_MEMORY "io.warren.pv.memory" /* auto, merged, isolated */
+
+/* For `logs --boot`, `console`, `stats --hypervisor` and `inspect`. */
+int guest_boot_log(struct instance *in, int *fd, struct err *e);
+/* Connects `in_fd` and `out_fd` to the kernel's console; returns a socket that hangs up with it. */
+int guest_console(struct instance *in, int in_fd, int out_fd, struct err *e);
+int guest_machine_stats(struct instance *in, struct buf *text, struct err *e);
+/* Appends why a guest stopped by fault; nothing when it did not. */
+void guest_end_reason(struct instance *in, struct buf *text);
