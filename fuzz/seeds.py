@@ -137,6 +137,42 @@ def blkring():
     yield page(indirect) + b"".join(struct.pack("<IBBH", ref, 0, 7, 0) for ref in (3, 4, 5, 6))
 
 
+def hypercall():
+    zero, self_ = b"\0", b"\7"
+
+    def small(n):
+        return bytes([1, n])
+
+    def pointer(at):
+        return b"\3" + struct.pack("<H", at)
+
+    def call(number, *args):
+        return bytes([number]) + struct.pack("<HH", 512, 768) + b"".join([*args, zero, zero, zero, zero, zero][:5])
+
+    def trap(vector, error=0):
+        kind = next(k for k in range(192, 256) if k % 33 == vector)
+        return bytes([kind]) + struct.pack("<HH", 512, 768) + small(0x3f) + b"\2" + struct.pack("<Q", 0xc0000100) + struct.pack("<IH", 0x202, error)
+
+    def with_memory(calls, memory):
+        memory = memory.ljust(max(len(calls), 1024), b"\0")
+        return calls.ljust(len(memory), b"\0") + memory
+
+    words = struct.pack("<16Q", 1, 0x2067, 3, 0x1007, 0, 5, 7, 0x3063, 0x80, 0, 2, 0x10, 4096, 1, 0, 6)
+    for op in range(0, 48, 4):
+        yield with_memory(b"".join(call(n, small(sub), pointer(sub * 8), pointer(64), self_)
+                                   for n in range(op, op + 4) for sub in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 16, 17)), words)
+    # Tables, operations on them, several calls in one, traps with a handler, privileged instructions.
+    yield with_memory(call(1, pointer(0), small(3), pointer(256), self_) + call(26, pointer(0), small(4), pointer(256), self_)
+                      + call(14, b"\4\0\x10\0", b"\4\x67\x20\0", small(2)) + call(13, pointer(0), small(2)), struct.pack("<6Q", 0x1000, 0x2067, 0x1008, 0x3067, 0x5001, 9))
+    for cmd in range(21):
+        yield with_memory(call(26, pointer(0), small(1), zero, self_), struct.pack("<IIQQ", cmd, 0, 2, 3))
+    table = b"".join(struct.pack("<BBHIQ", v, v & 7, 0xe033, 0, 0x1000 * v + 1) for v in range(33))
+    code = b"\x0f\x32\x0f\x30\x0f\x20\xc0\xfa\xec\xe4\x42\x0f\x01\xd1\x0f\x0bxen\x0f\xa2"
+    for at in (0, 2, 4, 7, 8, 9, 11, 14):
+        yield with_memory(call(0, pointer(0)) + call(4, small(1), small(2), small(3)) + trap(14, 2) + trap(6) + trap(13) + trap(3) + trap(32)
+                          + call(23) + trap(1), table.ljust(512, b"\0") + code[at:])
+
+
 def of(name):
     return list(globals()[name]()) if name in ("tar", "elf", "agent", "control", "dbus", "share", "virtqueue", "store",
-                                               "blkring") else []
+                                               "blkring", "hypercall") else []

@@ -37,6 +37,9 @@ void broken(struct vcpu *v, enum pv_broken why, uint64_t a, uint64_t b, uint64_t
 	v->page->arg[2] = b;
 	v->page->arg[3] = c;
 	v->page->arg[4] = d;
+#ifdef SHIM_HOSTED
+	hosted_broken();
+#endif
 	for (;;)
 		leave_guest(v, PV_OP_BROKEN);
 }
@@ -44,6 +47,9 @@ void broken(struct vcpu *v, enum pv_broken why, uint64_t a, uint64_t b, uint64_t
 /* A range of the guest's own address space: canonical, and no byte of it the hypervisor's. */
 static bool guest_range(uint64_t address, size_t n)
 {
+#ifdef SHIM_HOSTED
+	return hosted_range(address, n);
+#endif
 	uint64_t end = address + n;
 
 	if (end < address)
@@ -63,6 +69,7 @@ bool copy_out(uint64_t to, const void *from, size_t n)
 	return guest_range(to, n) && copy_bytes((void *)to, from, n) == 0;
 }
 
+#ifndef SHIM_HOSTED
 /* The compiler may call these for structs. */
 void *memcpy(void *to, const void *from, size_t n)
 {
@@ -79,3 +86,4 @@ void *memset(void *to, int c, size_t n)
 	__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(c) : "memory");
 	return start;
 }
+#endif

@@ -91,12 +91,16 @@ void prepare_l4(uint64_t mfn, bool user)
 			l4[PV_SLOT_HV + i] = want[i];
 }
 
-/* Makes the entries of a table and all below it right. What the current tables share with it was done before. */
-static void adjust_table(struct vcpu *v, uint64_t mfn, int level)
+/* Makes the entries of a table and all below it right. What the current tables share with it was done before.
+ * `budget` counts tables: a tree has no more of them than there are frames, unless it contains itself. False when
+ * it is used up. */
+static bool adjust_table(struct vcpu *v, uint64_t mfn, int level, uint64_t *budget)
 {
 	uint64_t *t = phys(mfn << PAGE_SHIFT);
 	const uint64_t *now = phys(v->kernel_cr3 & PTE_ADDR);
 
+	if (!(*budget)--)
+		return false;
 	for (unsigned i = 0; i < 512; i++) {
 		uint64_t e = t[i];
 
@@ -111,9 +115,11 @@ static void adjust_table(struct vcpu *v, uint64_t mfn, int level)
 			t[i] = adjust(e);
 		else if (level == 4 && t != now && now[i] == e)
 			continue;
-		if (level > 1 && !(e & PTE_PS) && frame_is_guest((e & PTE_ADDR) >> PAGE_SHIFT))
-			adjust_table(v, (e & PTE_ADDR) >> PAGE_SHIFT, level - 1);
+		if (level > 1 && !(e & PTE_PS) && frame_is_guest((e & PTE_ADDR) >> PAGE_SHIFT) &&
+		    !adjust_table(v, (e & PTE_ADDR) >> PAGE_SHIFT, level - 1, budget))
+			return false;
 	}
+	return true;
 }
 
 /* The L1 entry of a virtual address in the current tables, NULL when there is no L1. */
@@ -254,6 +260,17 @@ static int64_t new_base(struct vcpu *v, uint64_t mfn, bool user)
 	return 0;
 }
 
+static int64_t pin(struct vcpu *v, uint64_t mfn, int level)
+{
+	uint64_t budget = 2 * shared()->ram_pages;
+
+	if (!frame_is_guest(mfn) || !adjust_table(v, mfn, level, &budget))
+		return -XEN_EINVAL;
+	if (level == 4)
+		prepare_l4(mfn, false);
+	return 0;
+}
+
 static int64_t one_mmuext(struct vcpu *v, const struct xen_mmuext_op *op)
 {
 	switch (op->cmd) {
@@ -261,12 +278,7 @@ static int64_t one_mmuext(struct vcpu *v, const struct xen_mmuext_op *op)
 	case XEN_PIN_L2:
 	case XEN_PIN_L3:
 	case XEN_PIN_L4:
-		if (!frame_is_guest(op->arg1))
-			return -XEN_EINVAL;
-		adjust_table(v, op->arg1, (int)op->cmd + 1);
-		if (op->cmd == XEN_PIN_L4)
-			prepare_l4(op->arg1, false);
-		return 0;
+		return pin(v, op->arg1, (int)op->cmd + 1);
 	case XEN_NEW_BASEPTR:
 	case XEN_NEW_USER_BASEPTR:
 		return new_base(v, op->arg1, op->cmd == XEN_NEW_USER_BASEPTR);

@@ -78,6 +78,32 @@ static inline void *phys(uint64_t gpa)
 	return (void *)(PV_LINEAR + gpa);
 }
 
+#ifdef SHIM_HOSTED
+/* fuzz/fuzz_hypercall.c: the shim as a part of an ordinary process. */
+extern uint64_t hosted_gs, hosted_fs;
+bool hosted_range(uint64_t address, size_t n);
+_Noreturn void hosted_broken(void);
+
+static inline uint64_t read_gs(void)
+{
+	return hosted_gs;
+}
+
+static inline void write_gs(uint64_t v)
+{
+	hosted_gs = v;
+}
+
+static inline uint64_t read_fs(void)
+{
+	return hosted_fs;
+}
+
+static inline void write_fs(uint64_t v)
+{
+	hosted_fs = v;
+}
+#else
 static inline uint64_t read_gs(void)
 {
 	uint64_t v;
@@ -103,6 +129,8 @@ static inline void write_fs(uint64_t v)
 {
 	__asm__ volatile("wrfsbase %0" ::"r"(v) : "memory");
 }
+
+#endif
 
 static inline uint64_t rdtsc(void)
 {

@@ -12,9 +12,12 @@
 #define PV_U64(x) x##ull
 #endif
 
+/* Other places only for the fuzz target that runs the shim in a process. */
+#ifndef PV_HV
 #define PV_HV	   PV_U64(0xffff808000000000)
 #define PV_LINEAR  PV_U64(0xffff810000000000)
 #define PV_M2P	   PV_U64(0xffff818000000000)
+#endif
 #define PV_HV_HIGH 0xffff8080 /* upper half of every address in PV_HV's first 4 GB */
 
 #define PV_SLOT_HV     257
@@ -58,7 +61,7 @@
 #define GATE_SWAPPED	0x30  /* with a CR3 of its own */
 #define GATE_FRAME	0x100 /* one iretq frame of 40 bytes a vector */
 #define GATE_FRAMES	33
-#define GATE_FRAME_USER	33 /* one more, back to user code in isolated memory */
+#define GATE_FRAME_USER 33 /* one more, back to user code in isolated memory */
 #define FRAME_SIZE	40
 
 /* struct regs at the top of a stack */
