@@ -22,7 +22,7 @@
 #include "os/paths.h"
 #include "run/disk.h"
 #include "run/instance.h"
-#include "run/lifecycle.h"
+#include "run/prune.h"
 #include "run/registry.h"
 
 #define DEPTH_MAX 64
@@ -198,21 +198,10 @@ static const struct opt prune_opts[] = {
 	OPT_END,
 };
 
-static void remove_one(struct subject *s, const char *root, void *arg)
+static void print_removed(void *arg, const char *id)
 {
-	struct strlist *removed = arg;
-	struct err e = ERR_INIT;
-	char id[80];
-
-	if (subject_alive(s))
-		return;
-	snprintf(id, sizeof(id), "%s", s->in.id);
-	if (lifecycle_remove(s, root, false, &e) == 0) {
-		printf("Deleted: %s\n", id);
-		strlist_add(removed, id);
-	} else {
-		fprintf(stderr, "Warning: %.12s: %s\n", id, e.msg);
-	}
+	(void)arg;
+	printf("Deleted: %s\n", id);
 }
 
 /* Whether a claim on an image says that the instance lives, below whatever directory of instances. */
@@ -298,14 +287,17 @@ static int run_prune(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct prune_settings *s = settings;
 	struct counting before = { 0 };
-	struct strlist removed = { 0 };
+	cleanup_free char *root = NULL;
+	struct err why = ERR_INIT;
 	uint64_t freed = 0;
 	char text[32];
 	int r = each_instance(count_one, &before, e);
 
 	(void)argc, (void)argv;
 	if (!r)
-		r = each_instance(remove_one, &removed, e);
+		r = registry_root(&root, e);
+	if (!r && prune_instances(root, print_removed, NULL, &why))
+		fprintf(stderr, "Warning: %s\n", why.msg);
 	if (!r)
 		r = remove_leftovers(e);
 	if (!r)
@@ -316,7 +308,6 @@ static int run_prune(void *settings, int argc, char **argv, struct err *e)
 		printf("Total reclaimed space: %s\n", text);
 	}
 	strlist_fini(&before.images);
-	strlist_fini(&removed);
 	return r;
 }
 

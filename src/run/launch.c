@@ -31,10 +31,6 @@ enum { LOG_FILES_DEFAULT = 1 };
 
 static int pick_one(const char *name, const struct wall_ops **wall, struct err *e)
 {
-	if (streq(name, "hyperv"))
-		return err_set(e, -EINVAL,
-			       "--isolation hyperv: Windows only; use --isolation vm or pv for a "
-			       "kernel of its own");
 	int r = wall_find(name, wall, e);
 
 	if (r)

@@ -150,3 +150,18 @@ def test_killed_during_start_by_the_keeper(warren):
         assert eventually(lambda: not warren.state("s")["Running"])
     assert warren.ok("start", "-a", "s") == ""
     assert warren.state("s")["ExitCode"] == 0
+
+
+def test_prune_clears_what_is_left(warren):
+    warren.start(*LOOP, options=["--name", "up"])
+    warren.start("true", options=["--name", "down"])
+    ident = warren.inspect("down", "{{.Id}}")
+    warren.ok("wait", "down")
+    (warren.run_dir / ".names/stale").symlink_to("0" * 64)
+    (warren.run_dir / ("1" * 64)).mkdir()
+    if warren.user:
+        os.chown(warren.run_dir / ("1" * 64), warren.user.pw_uid, warren.user.pw_gid)
+    out = warren.ok("system", "prune", "-f")
+    assert ident in out and "1" * 64 in out
+    assert warren.ok("ps", "-a", "--format", "{{.Names}}") == "up\n"
+    assert not (warren.run_dir / ".names/stale").is_symlink()
