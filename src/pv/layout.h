@@ -14,9 +14,9 @@
 
 /* Other places only for the fuzz target that runs the shim in a process. */
 #ifndef PV_HV
-#define PV_HV	   PV_U64(0xffff808000000000)
-#define PV_LINEAR  PV_U64(0xffff810000000000)
-#define PV_M2P	   PV_U64(0xffff818000000000)
+#define PV_HV	  PV_U64(0xffff808000000000)
+#define PV_LINEAR PV_U64(0xffff810000000000)
+#define PV_M2P	  PV_U64(0xffff818000000000)
 #endif
 #define PV_HV_HIGH 0xffff8080 /* upper half of every address in PV_HV's first 4 GB */
 

@@ -87,13 +87,16 @@ static void rsp_in_shim(uint64_t x)
 /* System calls with a stack that is none: they must work, since the kernel uses its own. */
 static void call_without_stack(uint64_t rsp)
 {
-	__asm__ volatile("mov %%rsp, %%rbx; mov %0, %%rsp; mov $39, %%eax; syscall; mov %%rbx, %%rsp" ::"r"(rsp)
-			 : "rax", "rbx", "rcx", "r11", "memory");
+	__asm__ volatile(
+		"mov %%rsp, %%rbx; mov %0, %%rsp; mov $39, %%eax; syscall; mov %%rbx, %%rsp" ::"r"(
+			rsp)
+		: "rax", "rbx", "rcx", "r11", "memory");
 }
 
 static void call_with_flags(uint64_t flags)
 {
-	__asm__ volatile("pushf; or %0, (%%rsp); popf; mov $39, %%eax; syscall; pushf; andq $~0x44100, (%%rsp); popf;"
+	__asm__ volatile("pushf; or %0, (%%rsp); popf; mov $39, %%eax; syscall; pushf; andq "
+			 "$~0x44100, (%%rsp); popf;"
 			 "cld" ::"r"(flags)
 			 : "rax", "rcx", "r11", "memory");
 }
@@ -119,7 +122,8 @@ INSTRUCTION(do_int3, "int3")
 INSTRUCTION(do_ud2, "ud2")
 INSTRUCTION(do_xsetbv, "xor %%ecx, %%ecx; mov $1, %%eax; xsetbv")
 INSTRUCTION(do_sysret, "sysretq")
-INSTRUCTION(do_iret_kernel, "mov %%rsp, %%rcx; push $0xe02b; push %%rcx; push $0x202; push $0xe030; push $0; iretq")
+INSTRUCTION(do_iret_kernel,
+	    "mov %%rsp, %%rcx; push $0xe02b; push %%rcx; push $0x202; push $0xe030; push $0; iretq")
 
 static const struct {
 	const char *name;
@@ -202,9 +206,9 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (unsigned i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {
 		/* Merged memory does not keep user code from the kernel's: only what must not end the guest. */
-		bool on_memory = attempts[i].run == load || attempts[i].run == store || attempts[i].run == enter ||
-				 attempts[i].run == rip_in_shim || attempts[i].run == rip_in_stubs ||
-				 attempts[i].run == rsp_in_shim;
+		bool on_memory = attempts[i].run == load || attempts[i].run == store ||
+				 attempts[i].run == enter || attempts[i].run == rip_in_shim ||
+				 attempts[i].run == rip_in_stubs || attempts[i].run == rsp_in_shim;
 
 		if (isolated || !on_memory)
 			attempt(i);
