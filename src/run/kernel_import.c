@@ -506,6 +506,7 @@ static int import_into(struct import *x, int fd, const char *source, char **name
 
 	if (r < 0)
 		return r;
+	x->info.wishes = kernel_modules_stamp();
 	base = base ? base + 1 : source;
 	snprintf(x->info.source, sizeof(x->info.source), "%.*s", (int)sizeof(x->info.source) - 1,
 		 base);

@@ -35,6 +35,8 @@ struct kernel_modules {
 void kernel_modules_fini(struct kernel_modules *m);
 /* The modules that guests of any wall want. 0 or -ENOMEM. */
 int kernel_modules_wish(struct kernel_modules *m);
+/* Changes whenever the lists do: a kernel that was imported with other ones may lack a module. */
+uint32_t kernel_modules_stamp(void);
 /* Adds when not there. 0 or -ENOMEM. */
 int kernel_modules_add(struct kernel_modules *m, const char *name);
 /* The wanted, not yet found module whose file `path` is ("…/xen-blkfront.ko.xz"), or NULL. */

@@ -22,7 +22,8 @@
 
 /* Loaded in this order, dependencies first. What a kernel has built in is not found and not missed. */
 static const char *const both[] = { "crc32c_generic", "erofs", "overlay", "fuse", NULL };
-static const char *const pv[] = { "xen_blkfront", "xen_netfront", "xen_evtchn", "xen_gntalloc", NULL };
+static const char *const pv[] = { "xen_blkfront", "xen_netfront", "xen_evtchn", "xen_gntalloc",
+				  NULL };
 static const char *const vm[] = { "virtio_mmio",
 				  "virtio_pci",
 				  "virtio_blk",
@@ -102,6 +103,22 @@ int kernel_modules_wish(struct kernel_modules *m)
 	for (size_t i = 0; i < ARRAY_SIZE(lists) && r == 0; i++)
 		r = add_all(m, lists[i]);
 	return r;
+}
+
+uint32_t kernel_modules_stamp(void)
+{
+	const char *const *const lists[] = { both, pv, vm };
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		for (const char *const *name = lists[i]; *name; name++) {
+			for (const char *c = *name; *c; c++)
+				h = (h ^ (uint8_t)*c) * 16777619u;
+			h = (h ^ ' ') * 16777619u;
+		}
+		h = (h ^ '\n') * 16777619u;
+	}
+	return h;
 }
 
 struct kernel_module *kernel_modules_match(struct kernel_modules *m, const char *path)

@@ -337,7 +337,13 @@ int kernel_open(struct kernel *k, const char *name, const char *wall, struct err
 
 	if (r < 0)
 		return r;
-	if (streq(wall, "pv") && !k->info.xen_pv) {
+	if (k->info.wishes != kernel_modules_stamp()) {
+		r = err_set(
+			e, -ESTALE,
+			"kernel '%s' was imported by another version of Warren, which took other "
+			"modules. Fix: warren kernel import, or name its package '%s'",
+			name, k->info.source);
+	} else if (streq(wall, "pv") && !k->info.xen_pv) {
 		r = err_set(
 			e, -ENOTSUP,
 			"kernel '%s' has no Xen PV entry. Fix: import a linux-image-cloud-amd64 or "

@@ -29,8 +29,8 @@ static void print_list(struct buf *out, const char *key, const struct strlist *l
 
 int kernelinfo_print(struct buf *out, const struct kernelinfo *k)
 {
-	buf_addf(out, "warren-kernel %d\nrelease %s\nsource %s\nxen-pv %s\n", KERNELINFO_VERSION,
-		 k->release, k->source, k->xen_pv ? "yes" : "no");
+	buf_addf(out, "warren-kernel %d\nrelease %s\nsource %s\nxen-pv %s\nwishes %08x\n",
+		 KERNELINFO_VERSION, k->release, k->source, k->xen_pv ? "yes" : "no", k->wishes);
 	print_list(out, "pv", &k->pv);
 	print_list(out, "vm", &k->vm);
 	return out->error;
@@ -83,7 +83,9 @@ static int parse_line(const char *s, size_t n, struct kernelinfo *k)
 		return parse_text(v, vn, k->release, sizeof(k->release));
 	if (KEY("source"))
 		return parse_text(v, vn, k->source, sizeof(k->source));
-	if (KEY("xen-pv"))
+	if (KEY("wishes"))
+		k->wishes = (uint32_t)strtoul(v, NULL, 16);
+	else if (KEY("xen-pv"))
 		k->xen_pv = yes;
 	else if (KEY("pv"))
 		return parse_list(v, vn, &k->pv);

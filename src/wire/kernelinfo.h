@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -13,6 +14,7 @@ enum { KERNELINFO_VERSION = 1 };
 struct kernelinfo {
 	char release[128];     /* "6.1.0-56-cloud-amd64" */
 	char source[256];      /* file name that it came from */
+	uint32_t wishes;       /* stamp of the module lists that it was imported with */
 	bool xen_pv;	       /* boots behind the pv wall */
 	struct strlist pv, vm; /* module names in load order */
 };

@@ -61,7 +61,7 @@ static void good_bzimage(uint8_t p[BZIMAGE_HEAD])
 	put(p, 0x236, 1, 2);
 	put(p, 0x248, 0x10, 4);
 	put(p, 0x24c, 5000, 4);
-	strcpy((char *)p + 0x300, "6.1.0-x (me)");
+	memcpy(p + 0x300, "6.1.0-x (me)", 13);
 }
 
 static const struct {
@@ -220,7 +220,11 @@ static const char *const bad_info[] = {
 
 static void test_info(void **state)
 {
-	struct kernelinfo k = { .release = "6.1", .source = "a b.deb", .xen_pv = true }, back;
+	struct kernelinfo k = { .release = "6.1",
+				.source = "a b.deb",
+				.xen_pv = true,
+				.wishes = 0x12ab },
+			  back;
 	struct buf b = BUF_INIT(4096);
 
 	strlist_add(&k.pv, "one");
@@ -230,6 +234,7 @@ static void test_info(void **state)
 	assert_string_equal(back.release, "6.1");
 	assert_string_equal(back.source, "a b.deb");
 	assert_true(back.xen_pv);
+	assert_int_equal(back.wishes, 0x12ab);
 	assert_int_equal(back.pv.n, 2);
 	assert_string_equal(back.pv.v[1], "two");
 	assert_int_equal(back.vm.n, 0);
