@@ -67,8 +67,8 @@ class Guest:
             process.kill()
         process.wait()
         if ready is None:
-            lines = text.decode(errors="replace").strip().splitlines()
-            self.error = lines[-1] if lines else f"status {process.returncode}"
+            lines = [line for line in text.decode(errors="replace").splitlines() if line.strip() and "--help'" not in line]
+            self.error = lines[-1][:120] if lines else f"status {process.returncode}"
             return
         self.boots.append(ready)
         for name, value in re.findall(r"(\w+) ([\d.]+)\s", text.decode(errors="replace").partition(READY.decode())[2]):
@@ -102,8 +102,8 @@ def guests(build, place):
     root.mkdir()
     shutil.copy(work, root / "init")
     every = [Guest("host", lambda boot: [work, *(["boot"] if boot else [])], "no wall")]
-    walls = {"warren container": [], "warren pv, merged": ["--pv", "--pv-memory", "merged"],
-             "warren pv, isolated": ["--pv", "--pv-memory", "isolated"], "warren vm": ["--vm"]}
+    walls = {"warren container": [], "warren pv, merged": ["--pv", "--annotation", "org.warren.pv.memory=merged"],
+             "warren pv, isolated": ["--pv", "--annotation", "org.warren.pv.memory=isolated"], "warren vm": ["--vm"]}
     for name, words in walls.items():
         every.append(Guest(name, lambda boot, w=words: [build / "warren", "run", "--rm", *w, "--rootfs", root, "/init",
                                                         *(["boot"] if boot else [])]))
