@@ -144,6 +144,7 @@ static void prepare_init(struct preparation *p, struct container *c, const struc
 		.new_cgroup = is_new(l, OCI_NS_CGROUP),
 		.new_net = is_new(l, OCI_NS_NETWORK),
 		.proc = -1,
+		.root_tree = -1,
 		.root = -1,
 		.null = -1,
 	};
