@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -151,6 +152,12 @@ int channel_device(const char *path, struct err *e)
 	}
 	if (fd < 0)
 		return err_sys(e, -errno, "guest: line '%s'", path);
+	/* A port of virtio's console device reads as ended until the host has said that it is there. */
+	struct pollfd there = { .fd = fd, .events = POLLOUT };
+
+	for (int i = 0;
+	     i < CONTROL_WAIT_S * 2000 && poll(&there, 1, 0) > 0 && there.revents & POLLHUP; i++)
+		nanosleep(&pause, NULL);
 	if (tcgetattr(fd, &t) == 0) {
 		cfmakeraw(&t);
 		t.c_cflag |= CLOCAL;

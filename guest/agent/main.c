@@ -67,6 +67,33 @@ static int watch_children(struct agent *a, struct err *e)
 	return r < 0 ? err_sys(e, r, "guest: event loop") : 0;
 }
 
+/* A kernel whose console is a module starts us without descriptors 0 to 2: holds their places, so that nothing else
+ * gets these numbers. */
+static void hold_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/", O_RDONLY | O_DIRECTORY);
+	while (fd >= 0 && fd < 3);
+	if (fd >= 3)
+		close(fd);
+}
+
+/* Now there are devices: what we say goes to the console, or to the kernel's log. */
+static void open_console(void)
+{
+	struct stat st;
+	int fd = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	if (fd < 0)
+		fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+	for (int i = 0; fd >= 0 && i < 3; i++)
+		if (fstat(i, &st) == 0 && S_ISDIR(st.st_mode))
+			dup2(fd, i);
+	close_fd(&fd);
+}
+
 static int bring_up(struct agent *a, bool guest, struct err *e)
 {
 	struct err modules = ERR_INIT;
@@ -75,6 +102,7 @@ static int bring_up(struct agent *a, bool guest, struct err *e)
 	if (guest) {
 		setup_modules(&modules); /* while the initramfs is there */
 		r = setup_early(&a->options, e);
+		open_console();
 	}
 	if (r == 0)
 		r = channel_open(a, e);
@@ -127,6 +155,8 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	bool guest = argc < 2 || !str_after(argv[1], "warren.");
 
+	if (guest)
+		hold_descriptors();
 	snprintf(a.options.control, sizeof(a.options.control), "/dev/hvc1");
 	list_init(&a.streams);
 	if (!guest)

@@ -18,7 +18,7 @@ struct cpu_probe {
 		ring0_ns; /* what RING0_STEPS instructions took in ring 0, entry and exit included */
 };
 
-/* Instructions of the ring 0 measurement; more than this many ns each means that it is interpreted. */
+/* Instructions of the ring 0 measurement; more than this many ns each is not native speed. */
 #define RING0_STEPS   8000u
 #define RING0_SLOW_NS 20
 

@@ -146,6 +146,12 @@ void check_kvm_speed(struct doctor_finding *f)
 
 	if (p.ring0_ns && each <= RING0_SLOW_NS)
 		doctor_pass(f, "guest ring 0 runs at native speed (%.2f ns an instruction)", each);
+	else if (p.kind == CPU_RING0)
+		doctor_warn(
+			f, "",
+			"guest ring 0 is the processor's own, but %.0f ns an instruction are slow: "
+			"an emulated processor?",
+			each);
 	else
 		doctor_fail(f, "use --pv, whose kernel runs in ring 3",
 			    "guest ring 0 is interpreted (%.0f ns an instruction): kernels of "
