@@ -23,6 +23,19 @@ def tar():
         yield out.getvalue()
 
 
+def qcow2():
+    cluster = 512
+    head = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 9, 32768, 0, 1, 3 * cluster, cluster, 1,
+                       0, 0, 0, 0, 0, 4, 104)
+    image = bytearray(7 * cluster)
+    image[:len(head)] = head
+    struct.pack_into(">Q", image, cluster, 2 * cluster)
+    struct.pack_into(">6H", image, 2 * cluster, 1, 1, 1, 1, 1, 1)
+    struct.pack_into(">Q", image, 3 * cluster, 1 << 63 | 4 * cluster)
+    struct.pack_into(">2Q", image, 4 * cluster, 1 << 63 | 5 * cluster, 1)
+    yield bytes(image)
+
+
 def elf():
     note = struct.pack("<III4sQ", 4, 8, 1, b"Xen\0", 0xffffffff81000000)
     header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 62, 1, 0x1000000, 64, 0, 0, 64, 56, 2, 64, 0, 0)
@@ -174,5 +187,5 @@ def hypercall():
 
 
 def of(name):
-    return list(globals()[name]()) if name in ("tar", "elf", "agent", "control", "dbus", "share", "virtqueue", "store",
+    return list(globals()[name]()) if name in ("tar", "elf", "qcow2", "agent", "control", "dbus", "share", "virtqueue", "store",
                                                "blkring", "hypercall") else []
