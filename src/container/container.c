@@ -32,6 +32,7 @@
 #include "container/clone_int.h"
 #include "container/hooks_int.h"
 #include "container/init_int.h"
+#include "container/netdev_int.h"
 #include "container/sync_int.h"
 #include "container/userns_int.h"
 #include "os/sys.h"
@@ -77,6 +78,9 @@ static int check(const struct container_args *a, struct err *e)
 			       "needs them");
 	if (spec->linux_->intel_rdt.present)
 		return err_set(e, -EOPNOTSUPP, "config.json: linux.intelRdt: not supported");
+	if (spec->linux_->net_devices_n && !spec->linux_->ns[OCI_NS_NETWORK].present)
+		return err_set(e, -EINVAL,
+			       "config.json: linux.netDevices: there is no network namespace");
 	if (geteuid() && !spec->linux_->ns[OCI_NS_USER].present)
 		return err_set(e, -EPERM,
 			       "an ordinary user needs a user namespace: "
@@ -279,7 +283,10 @@ static int run_runtime_hooks(const struct container_args *a, pid_t pid, struct e
 		.pid = pid,
 		.annotations = &a->spec->annotations,
 	};
-	int err = hooks_run(a->spec, OCI_HOOK_PRESTART, &st, e);
+	int err = netdev_move_all(a->spec->linux_, pid, e);
+
+	if (!err)
+		err = hooks_run(a->spec, OCI_HOOK_PRESTART, &st, e);
 
 	return err ? err : hooks_run(a->spec, OCI_HOOK_CREATE_RUNTIME, &st, e);
 }

@@ -246,7 +246,11 @@ static int cleanup(struct instance *in, const struct oci_spec *spec, bool force,
 		err = container_find_cgroup(spec, in->id, &cg, e);
 	if (!err && !ended && !force && in->status != INSTANCE_CREATING)
 		err = err_set(e, -EBUSY, "still running");
-	if (!err && force)
+	/* With the first process of a pid namespace all others have ended. */
+	bool alone = ended && spec && spec->linux_ && spec->linux_->ns[OCI_NS_PID].present &&
+		     !spec->linux_->ns[OCI_NS_PID].path;
+
+	if (!err && force && !alone)
 		err = end(in, &cg, e);
 	return err ? err : container_cleanup(spec, &st, &cg, e);
 }

@@ -146,6 +146,37 @@ def test_loopback_is_up(box):
     assert "UP" in box.out("cat /sys/class/net/lo/flags; ls /sys/class/net; busybox ifconfig lo")
 
 
+@pytest.fixture
+def veth():
+    """A device of the host with an address; its other end, and with it the pair, goes with the test."""
+    def ip(*words, check=True):
+        return subprocess.run(["ip", *words], check=check, capture_output=True, text=True)
+    ip("link", "add", "wtest0", "type", "veth", "peer", "name", "wtest1")
+    ip("addr", "add", "192.0.2.7/24", "dev", "wtest0")
+    ip("link", "set", "wtest0", "mtu", "1400")
+    yield "wtest0"
+    ip("link", "del", "wtest1", check=False)
+
+
+def test_network_device_moves_with_its_address(box, veth):
+    box.config["linux"]["netDevices"] = {veth: {"name": "eth9"}}
+    out = box.out("ls /sys/class/net; busybox ifconfig eth9; ")
+    assert "eth9" in out.split() and "inet addr:192.0.2.7" in out and "MTU:1400" in out and "UP" in out
+    assert not os.path.exists(f"/sys/class/net/{veth}")
+
+
+def test_network_device_that_is_not_there(box):
+    box.config["linux"]["netDevices"] = {"nope7": {}}
+    box.fails("netDevices 'nope7'", "No such device")
+
+
+def test_network_device_needs_a_namespace(box, veth):
+    box.drop("network")
+    box.config["linux"]["netDevices"] = {veth: {}}
+    box.fails("netDevices", "no network namespace")
+    assert os.path.exists(f"/sys/class/net/{veth}")
+
+
 # Root file system
 
 def test_root_is_the_only_tree(box):
@@ -574,7 +605,7 @@ def test_hooks_run_in_order_with_the_state(box):
         state = json.loads(line.split(None, 1)[1])
         assert state["id"] == box.id and state["bundle"] == str(box.path) and state["annotations"] == {"k": "v"}
         statuses.append(state["status"])
-    assert statuses == ["creating", "creating", "creating", "running", "stopped"]
+    assert statuses == ["created", "created", "created", "running", "stopped"]
     assert json.loads((box.root / "data/seen").read_text())["status"] == "created"
 
 
