@@ -186,7 +186,7 @@ int lguest_run(const struct lguest *g, struct buf *report, struct err *e)
 		.memory = g->memory,
 		.vcpus = g->vcpus,
 		.mode = g->isolated ? PV_MEMORY_ISOLATED : PV_MEMORY_MERGED,
-		.console = { { STDIN_FILENO, STDOUT_FILENO } },
+		.console = { { STDIN_FILENO, STDOUT_FILENO, false } },
 		.consoles = 1,
 		.no_patches = g->no_patches,
 		.start = on_start,

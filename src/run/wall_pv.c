@@ -101,7 +101,7 @@ static void run_machine(struct guest_machine *g)
 		.memory = g->memory,
 		.vcpus = g->vcpus,
 		.mode = g->isolated ? PV_MEMORY_ISOLATED : PV_MEMORY_MERGED,
-		.console = { { g->console, g->console }, { g->agent, g->agent, true } },
+		.console = { { g->console, g->console, false }, { g->agent, g->agent, true } },
 		.consoles = 2,
 		.start = guest_vmm_watch,
 	};

@@ -212,10 +212,14 @@ static void test_cpio(void **state)
 	buf_fini(&b);
 }
 
+#define LONG_NAME "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
 static const char *const bad_info[] = {
-	"", "warren-kernel 2\nrelease x\n", "release x\n", "warren-kernel 1\n",
-	"warren-kernel 1\nrelease x\npv "
-	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"
+	"",
+	"warren-kernel 2\nrelease x\n",
+	"release x\n",
+	"warren-kernel 1\n",
+	"warren-kernel 1\nrelease x\npv " LONG_NAME "\n",
 };
 
 static void test_info(void **state)
