@@ -35,7 +35,8 @@ static const struct opt opts[] = {
 	OPT_BOOL(0, "debug", struct oci_globals, debug, "Log more"),
 	OPT_STRING(0, "rootless", "BOOL", struct oci_globals, rootless,
 		   "Accepted for compatibility: the user decides"),
-	OPT_STRING(0, "criu", "PATH", struct oci_globals, criu, "Accepted for compatibility"),
+	OPT_STRING(0, "criu", "PATH", struct oci_globals, criu,
+		   "The criu to use for checkpoint and restore", .complete = COMPLETE_FILE),
 	OPT_END,
 };
 

@@ -11,8 +11,9 @@
 struct oci_globals {
 	const char *root, *log, *log_format, *cgroup_manager;
 	bool systemd_cgroup, debug;
-	const char *rootless, *criu; /* accepted for compatibility, not used */
-	const char *wall;	     /* from argv[0]; NULL: the bundle decides */
+	const char *rootless; /* accepted for compatibility, not used */
+	const char *criu;     /* the program; NULL: from PATH */
+	const char *wall;     /* from argv[0]; NULL: the bundle decides */
 };
 
 extern struct oci_globals oci;
@@ -48,6 +49,9 @@ struct oci_created {
 	struct wall_process process;
 };
 
+/* The instance alone, without its processes: `restore`. On failure oci_destroy() clears what there is. */
+int oci_prepare(struct oci_created *c, const struct oci_create_options *o, const char *id,
+		struct err *e);
 int oci_create(struct oci_created *c, const struct oci_create_options *o, const char *id,
 	       bool detached, struct err *e);
 void oci_created_fini(struct oci_created *c);

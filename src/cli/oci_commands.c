@@ -5,6 +5,7 @@
  */
 #include "cli/oci.h"
 
+extern const struct command oci_cmd_checkpoint;
 extern const struct command oci_cmd_create;
 extern const struct command oci_cmd_delete;
 extern const struct command oci_cmd_events;
@@ -14,6 +15,7 @@ extern const struct command oci_cmd_kill;
 extern const struct command oci_cmd_list;
 extern const struct command oci_cmd_pause;
 extern const struct command oci_cmd_ps;
+extern const struct command oci_cmd_restore;
 extern const struct command oci_cmd_resume;
 extern const struct command oci_cmd_run;
 extern const struct command oci_cmd_spec;
@@ -24,6 +26,7 @@ extern const struct command oci_cmd_update;
 /* One line a command. */
 /* clang-format off */
 const struct command *const oci_commands[] = {
+	&oci_cmd_checkpoint,
 	&oci_cmd_create,
 	&oci_cmd_delete,
 	&oci_cmd_events,
@@ -33,6 +36,7 @@ const struct command *const oci_commands[] = {
 	&oci_cmd_list,
 	&oci_cmd_pause,
 	&oci_cmd_ps,
+	&oci_cmd_restore,
 	&oci_cmd_resume,
 	&oci_cmd_run,
 	&oci_cmd_spec,

@@ -178,35 +178,60 @@ static int fill_wall_create(struct oci_created *c, const struct oci_create_optio
 	return oci_console_connect(o->console_socket, &w->console_socket, e);
 }
 
-int oci_create(struct oci_created *c, const struct oci_create_options *o, const char *id,
-	       bool detached, struct err *e)
+/* What the bundle says: config.json and the wall. -EINVAL for all that is wrong with it: -ENOENT and -EACCES are kept
+ * for the program. */
+static int load_bundle(struct oci_created *c, const struct oci_create_options *o, struct buf *text,
+		       struct err *e)
 {
-	cleanup_with(buf_fini) struct buf text = BUF_INIT(CONFIG_MAX);
-	cleanup_free char *root = NULL;
-	struct wall_create w;
-
 	*c = (struct oci_created){ .in = INSTANCE_INIT, .process = WALL_PROCESS_INIT };
 	int r = bundle_path(o->bundle, &c->in.bundle, e);
 
 	if (!r)
-		r = read_config(c, &text, e);
+		r = read_config(c, text, e);
 	if (!r)
 		r = oci_wall(c->spec, &c->wall, e);
-	if (!r)
-		r = fill_wall_create(c, o, detached, &w, e);
-	if (!r)
-		r = oci_root(&root, e);
-	if (r)
-		return -EINVAL; /* -ENOENT and -EACCES are kept for the program */
+	return r ? -EINVAL : 0;
+}
+
+static int new_instance(struct oci_created *c, const char *id, const struct buf *text,
+			struct err *e)
+{
+	cleanup_free char *root = NULL;
+
+	if (oci_root(&root, e))
+		return -EINVAL;
 	c->in.annotations = c->spec->annotations;
 	c->in.wall = strdup(c->wall->name);
-	r = instance_new(&c->in, root, id, e);
+	int r = instance_new(&c->in, root, id, e);
+
+	return r ? r : instance_save_config(&c->in, text->data, text->len, e);
+}
+
+int oci_prepare(struct oci_created *c, const struct oci_create_options *o, const char *id,
+		struct err *e)
+{
+	cleanup_with(buf_fini) struct buf text = BUF_INIT(CONFIG_MAX);
+	int r = load_bundle(c, o, &text, e);
+
+	return r ? r : new_instance(c, id, &text, e);
+}
+
+int oci_create(struct oci_created *c, const struct oci_create_options *o, const char *id,
+	       bool detached, struct err *e)
+{
+	cleanup_with(buf_fini) struct buf text = BUF_INIT(CONFIG_MAX);
+	struct wall_create w;
+	int r = load_bundle(c, o, &text, e);
+
+	if (!r && fill_wall_create(c, o, detached, &w, e))
+		r = -EINVAL;
+	if (r)
+		return r;
+	r = new_instance(c, id, &text, e);
 	if (r == -EEXIST) {
 		close_fd(&w.console_socket);
 		return r;
 	}
-	if (!r)
-		r = instance_save_config(&c->in, text.data, text.len, e);
 	if (!r)
 		r = c->wall->create(&c->in, &w, &c->process, e);
 	close_fd(&w.console_socket);

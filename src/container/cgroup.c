@@ -308,6 +308,30 @@ int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e
 	return 0;
 }
 
+int cgroup_adopt(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
+{
+	const struct cgroup_layout *l = cgroup_layout_get(NULL);
+
+	cgroup_init(cg);
+	for (int i = 0; l && i < l->n; i++) {
+		struct cgroup_dir *d = &cg->dirs[cg->n];
+		char path[PATH_MAX];
+		int r = plan_path(path, &l->h[i], wish, e);
+
+		if (r)
+			return r;
+		if (access(path, F_OK) < 0)
+			continue;
+		*d = (struct cgroup_dir){ .v2 = l->h[i].v2, .made = true, .join_fd = -1 };
+		d->path = strdup(path);
+		if (!d->path)
+			return err_sys(e, -ENOMEM, "cgroup %s", path);
+		d->controllers = d->v2 ? cgroup_v2_enable(path, path, 0) : l->h[i].controllers;
+		cg->n++;
+	}
+	return 0;
+}
+
 void cgroup_close(struct cgroup *cg)
 {
 	for (int i = 0; i < cg->n; i++)

@@ -66,6 +66,9 @@ int cgroup_create(struct cgroup *cg, const struct cgroup_wish *wish, struct err 
  * hold no process, as made by Warren. cgroupfs only. 0 or -errno. */
 int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e);
 
+/* The directories of a container that another program (criu) made for us where `wish` has them. 0 or -errno. */
+int cgroup_adopt(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e);
+
 /* For a cgroup that exists: opens the join descriptors. 0 or -errno. */
 int cgroup_open(struct cgroup *cg, struct err *e);
 
