@@ -83,7 +83,7 @@ static bool write_msr(struct vcpu *v, uint32_t msr, uint64_t value)
 	if (msr == MSR_FS_BASE)
 		write_fs(value);
 	else if (msr == MSR_GS_BASE)
-		write_gs(value);
+		set_kernel_gs(v, value);
 	else if (msr == MSR_KERNEL_GS_BASE)
 		v->gs_user = value;
 	/* The rest has no effect here, which Xen does not report either. */

@@ -247,6 +247,52 @@ shim_header:
 	.quad	stub_debug - stubs_start, stub_syscall - stubs_start
 	.quad	gate_cr3 - entry_start + AREA_ENTRY
 	.quad	leave - entry_start + AREA_ENTRY
+	.quad	any_call, any_iret
+
+	/* entry_call and entry_iret where there are several vCPUs: GS, the kernel's per-CPU base, tells which one
+	 * calls. Where GS is not set up, `other` goes on by SYSCALL. On the kernel's stack; only flags change. */
+	.macro	any target, other
+	sub	$8, %rsp
+	push	%rax
+	push	%rcx
+	push	%rdx
+	rdgsbase %rax
+	lea	area0 + HV_SHARED + SHARED_GS(%rip), %rdx
+	xor	%ecx, %ecx
+1:	cmp	%rax, (%rdx, %rcx, 8)
+	je	2f
+	inc	%ecx
+	cmp	$PV_VCPUS_MAX, %ecx
+	jb	1b
+	lea	\other(%rip), %rcx
+	jmp	3f
+2:	shl	$PV_AREA_SHIFT, %rcx
+	lea	\target(%rip), %rax
+	add	%rax, %rcx
+3:	mov	%rcx, 24(%rsp)
+	pop	%rdx
+	pop	%rcx
+	pop	%rax
+	ret
+	.endm
+
+	.text
+	.balign	16
+any_call:
+	any	entry_call, call_by_syscall
+	.balign	16
+any_iret:
+	any	entry_iret, iret_by_syscall
+call_by_syscall:
+	push	%rcx
+	push	%r11
+	syscall
+	pop	%r11
+	pop	%rcx
+	ret
+iret_by_syscall:
+	mov	$23, %eax
+	syscall
 
 	/* size_t copy_bytes(void *to, const void *from, size_t n): bytes left when a page was missing */
 	.text

@@ -89,7 +89,7 @@ static int64_t hc_set_segment_base(struct vcpu *v, const uint64_t *a)
 		v->gs_user = a[1];
 		return 0;
 	case XEN_SEGBASE_GS_KERNEL:
-		write_gs(a[1]);
+		set_kernel_gs(v, a[1]);
 		return 0;
 	case XEN_SEGBASE_GS_USER_SEL:
 		return 0;

@@ -151,6 +151,7 @@ _Noreturn void broken(struct vcpu *v, enum pv_broken why, uint64_t a, uint64_t b
 void ring_bell(unsigned bell);
 
 /* trap.c */
+void set_kernel_gs(struct vcpu *v, uint64_t base);
 void to_user(struct vcpu *v);
 void to_kernel(struct vcpu *v);
 enum leave finish(struct vcpu *v, struct regs *r);

@@ -10,7 +10,7 @@
  * instruction that has no effect here but costs a trap each time (cli, sti) becomes a nop.
  *
  * Trust: bytes are compared before they change, and only pages of the guest's RAM are written.
- * Threads: each vCPU; call sites only where there is one. #syscalls: none
+ * Threads: each vCPU; a site is rewritten by the first vCPU, long before there is a second. #syscalls: none
  */
 #include "shim.h"
 

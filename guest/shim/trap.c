@@ -34,6 +34,13 @@ static bool canonical(uint64_t a)
 	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
+/* The kernel's own GS base while it runs, by which its calls find their vCPU. */
+void set_kernel_gs(struct vcpu *v, uint64_t base)
+{
+	shared()->kernel_gs[v->index % PV_VCPUS_MAX] = base ? base : ~0ull;
+	write_gs(base);
+}
+
 void to_user(struct vcpu *v)
 {
 	v->gs_kernel = read_gs();
@@ -308,7 +315,7 @@ enum leave shim_boot(struct vcpu *v, struct regs *r)
 		*r = (struct regs){ .rip = s->entry, .rsi = s->start_info, .rsp = s->start_info };
 	} else {
 		*r = v->start;
-		write_gs(v->gs_kernel);
+		set_kernel_gs(v, v->gs_kernel);
 		write_fs(0);
 	}
 	r->cs = CS_RING3;

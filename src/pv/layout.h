@@ -27,8 +27,9 @@
 #define PV_SLOT_END    272
 
 /* One area a vCPU, from offset 0. */
-#define PV_AREA_SIZE 0x10000
-#define PV_VCPUS_MAX 32
+#define PV_AREA_SIZE  0x10000
+#define PV_AREA_SHIFT 16
+#define PV_VCPUS_MAX  32
 
 #define AREA_STUBS	  0x0000 /* ring 0, changing CR3 */
 #define AREA_STUBS_MERGED 0x1000 /* ring 0, keeping CR3 */
@@ -85,6 +86,7 @@
 #define HV_SHIM		0x200000 /* the shim's image, beginning with struct shim_header */
 #define HV_SHIM_SIZE	0x100000
 #define HV_SHARED	0x300000 /* struct pv_shared */
+#define SHARED_GS	0x48	 /* in struct pv_shared: kernel GS bases */
 #define HV_SHARED_INFO	0x308000 /* struct xen_shared_info */
 #define HV_PORTS	0x30c000 /* struct pv_port[XEN_PORTS] */
 #define HV_GRANTS	0x340000

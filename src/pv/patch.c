@@ -3,8 +3,8 @@
  *
  * Hypercalls: where SYSCALL is dear, hypercall sites can enter the shim by a plain indirect call, since both run in
  * ring 3. The shim rewrites a site when it first comes by SYSCALL (guest/shim/site.c); we keep the two addresses
- * that it needs within reach of a 32-bit pointer, in ELF notes that nothing reads any more. Only with one vCPU, as
- * the entries belong to one.
+ * that it needs within reach of a 32-bit pointer, in ELF notes that nothing reads any more. With several vCPUs the
+ * entry first looks which one it is on.
  *
  * The p2m: a kernel with memory hotplug prepares its frame list for 512 GB, frame by frame, which takes longer than
  * the rest of the boot. The limit is an immediate operand in its initial code, known by the rounding that follows;
@@ -62,11 +62,15 @@ static void limit_p2m(struct pv_domain *d, const struct elf_xen *xen)
 
 void pv_patch_kernel(struct pv_domain *d, const struct elf_xen *xen)
 {
+	bool one = d->vcpus == 1;
+
 	limit_p2m(d, xen);
-	if (d->ring0 || d->vcpus != 1 || !xen->spare[0] || !xen->spare[1])
+	if (d->ring0 || !xen->spare[0] || !xen->spare[1])
 		return;
-	if (keep_target(d, xen, xen->spare[0], PV_HV + d->shim.entry_call) &&
-	    keep_target(d, xen, xen->spare[1], PV_HV + d->shim.entry_iret)) {
+	if (keep_target(d, xen, xen->spare[0],
+			one ? PV_HV + d->shim.entry_call : d->shim.any_call) &&
+	    keep_target(d, xen, xen->spare[1],
+			one ? PV_HV + d->shim.entry_iret : d->shim.any_iret)) {
 		d->shared->call_cell = xen->spare[0];
 		d->shared->iret_cell = xen->spare[1];
 	}

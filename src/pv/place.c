@@ -146,6 +146,7 @@ int pv_place_shim(struct pv_domain *d, struct err *e)
 	d->shared->merged = d->config.mode == PV_MEMORY_MERGED;
 	d->shared->ring0 = d->ring0;
 	d->shared->vcpus = d->vcpus;
+	memset(d->shared->kernel_gs, 0xff, sizeof(d->shared->kernel_gs));
 	d->ports[PV_PORT_STORE] = (struct pv_port){ PV_PORT_BACKEND, 0, 0 };
 	d->ports[PV_PORT_CONSOLE] = (struct pv_port){ PV_PORT_BACKEND, 0, 0 };
 	uint64_t *m2p = memory_at(&d->mem, GPA(d->ram + HV_M2P), d->mem.size / PAGE * 8);

@@ -49,15 +49,17 @@ struct pv_shared {
 	uint64_t total_pages; /* with the hypervisor area */
 	uint64_t l4_kernel, l4_user, l4_linear, l4_m2p; /* entries of the hypervisor's slots */
 	uint64_t entry, start_info;			/* where the kernel begins; its rsi */
+	uint64_t kernel_gs[PV_VCPUS_MAX]; /* at SHARED_GS: by which a call finds its vCPU */
 	uint32_t merged, ring0, vcpus, cpuid_n;
 	/* Kernel addresses of two words that hold the addresses of entry_call and entry_iret, 0: hypercall sites
 	 * stay as they are. */
 	uint64_t call_cell, iret_cell;
 	struct pv_cpuid cpuid[PV_CPUID_MAX];
-	uint8_t pad[0x2000 - 104 - PV_CPUID_MAX * sizeof(struct pv_cpuid)];
+	uint8_t pad[0x2000 - 104 - PV_VCPUS_MAX * 8 - PV_CPUID_MAX * sizeof(struct pv_cpuid)];
 	uint8_t bell[XEN_PORTS]; /* the doorbell of a port plus one; 0: PV_OP_SEND */
 };
 _Static_assert(sizeof(struct pv_shared) == 0x3000, "struct pv_shared");
+_Static_assert(__builtin_offsetof(struct pv_shared, kernel_gs) == SHARED_GS, "SHARED_GS");
 
 enum pv_port_kind {
 	PV_PORT_FREE,
@@ -107,5 +109,6 @@ struct shim_header {
 	uint64_t stub_debug, stub_syscall;
 	uint64_t gate_cr3;  /* also a function of the shim: reload CR3 from struct pv_gate */
 	uint64_t entry_end; /* entry code before this leads to `trap` or `syscall` */
+	uint64_t any_call, any_iret; /* addresses: entry_call, entry_iret for several vCPUs */
 };
 #define SHIM_MAGIC 0x6d6968732d767031ull
