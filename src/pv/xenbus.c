@@ -211,6 +211,14 @@ static void cut_off(struct pv_domain *d, const char *why)
 	d->store_ring = GPA(0);
 }
 
+/* The guest looks at our index after it has moved its own, and notifies us only if the ring was empty or full. So
+ * ours must be seen before we look at the guest's again. */
+static void publish(uint32_t *index, uint32_t value)
+{
+	__atomic_store_n(index, value, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /* As much as the ring has room for. True when bytes moved; false also when the ring is broken. */
 static bool move_replies(struct pv_domain *d, struct xen_store_ring *r)
 {
@@ -231,7 +239,7 @@ static bool move_replies(struct pv_domain *d, struct xen_store_ring *r)
 		prod += n;
 		moved = true;
 	}
-	__atomic_store_n(&r->rsp_prod, prod, __ATOMIC_RELEASE);
+	publish(&r->rsp_prod, prod);
 	return moved;
 }
 
@@ -254,7 +262,7 @@ static bool move_requests(struct pv_domain *d, struct xen_store_ring *r)
 		cons += n;
 		moved = true;
 	}
-	__atomic_store_n(&r->req_cons, cons, __ATOMIC_RELEASE);
+	publish(&r->req_cons, cons);
 	return moved;
 }
 
