@@ -235,6 +235,7 @@ void bundle_fini(struct bundle *b)
 	free(b->hostname);
 	free(b->resolv_conf);
 	strlist_fini(&b->make_dirs);
+	strlist_fini(&b->command);
 	*b = (struct bundle){ 0 };
 }
 

@@ -55,7 +55,7 @@ struct bundle {
 		make_dirs;    /* absolute directories to be made (0755) before the start if missing:
 				   * upper, work, rootfs, volumes, sources of -v */
 	char stop_signal[16]; /* "SIGTERM" unless the image says otherwise */
-	char command[256];    /* for ps, cut */
+	struct strlist command; /* process.args, so that nobody needs to parse them back */
 };
 
 /* 0 or -errno. On failure nothing needs freeing. */

@@ -140,10 +140,8 @@ static int make_env(struct make *m, const char *home)
 
 static void note_command(struct make *m, const char *word)
 {
-	char *c = m->out->command;
-	size_t n = strlen(c), size = sizeof(m->out->command);
-
-	snprintf(c + n, size - n, "%s%s", n ? " " : "", word);
+	if (strlist_add(&m->out->command, word))
+		m->no_memory = true;
 }
 
 static int make_args(struct make *m)

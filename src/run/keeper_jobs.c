@@ -137,15 +137,14 @@ static int do_start(struct keeper *k, pid_t keeper, struct job_report *rep, stru
 static int do_end(struct keeper *k, struct err *e)
 {
 	struct subject s;
-	struct oci_spec *spec = NULL;
 	char code[32];
 	int r = subject_open_id(&s, k->set.root, k->set.id, true, e);
 
 	if (r)
 		return r;
-	instance_load_config(&s.in, &spec, NULL);
+	/* config.json is not read again: bundle/ writes no hooks, and the cgroup is in the state. */
 	s.rec.oom_killed = s.wall->oom_kills && s.wall->oom_kills(&s.in) > 0;
-	r = s.wall->cleanup(&s.in, spec, true, e);
+	r = s.wall->cleanup(&s.in, NULL, true, e);
 	char *now = time_now_rfc3339();
 
 	record_set(&s.rec.finished, now);
@@ -171,7 +170,6 @@ static int do_end(struct keeper *k, struct err *e)
 
 		r = r ? r : r2;
 	}
-	oci_spec_free(spec);
 	subject_fini(&s);
 	return r;
 }

@@ -138,18 +138,6 @@ static int copy_list(struct strlist *to, const struct strlist *from)
 	return r;
 }
 
-/* The command as it will run, for ps and inspect: process.args of the finished config. */
-static int copy_command(struct subject *s, struct err *e)
-{
-	struct oci_spec *spec = NULL;
-	int r = instance_load_config(&s->in, &spec, e);
-
-	for (size_t i = 0; !r && spec->process && i < spec->process->args.n; i++)
-		r = strlist_add(&s->rec.command, spec->process->args.v[i]);
-	oci_spec_free(spec);
-	return r;
-}
-
 static int fill_record(const struct launch *l, struct subject *s, const struct image *img,
 		       const struct bundle *b, const char *root, struct err *e)
 {
@@ -196,7 +184,7 @@ static int fill_record(const struct launch *l, struct subject *s, const struct i
 	rec->timeout_ms = (int64_t)(l->timeout_ns / 1000000);
 	if (l->stop_timeout != LAUNCH_STOP_TIMEOUT_DEFAULT)
 		rec->stop_timeout_ms = l->stop_timeout < 0 ? -1 : l->stop_timeout * 1000;
-	return r ? r : copy_command(s, e);
+	return r ? r : copy_list(&rec->command, &b->command);
 }
 
 /* The ids of a rootless instance. */

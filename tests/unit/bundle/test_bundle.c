@@ -104,7 +104,9 @@ static void defaults_are_dockers(void **state)
 	assert_true(list_has(&p->env, "HOME=/"));
 	assert_int_equal(p->caps->bounding, 0xa80425fbull);
 	assert_string_equal(x.b.stop_signal, "SIGINT");
-	assert_string_equal(x.b.command, "/entry cmd arg");
+	assert_int_equal(x.b.command.n, 3);
+	assert_string_equal(x.b.command.v[0], "/entry");
+	assert_string_equal(x.b.command.v[2], "arg");
 	assert_string_equal(x.spec->hostname, "0123456789ab");
 	assert_true(x.spec->linux_->ns[OCI_NS_NETWORK].present);
 	assert_false(x.spec->linux_->ns[OCI_NS_USER].present);
