@@ -34,7 +34,7 @@ static int restart(struct subject *s, const char *root, void *arg, struct err *e
 	if (!r)
 		r = subject_reopen(s, root, false, e);
 	if (!r)
-		r = lifecycle_start(s, root, &status, e);
+		r = lifecycle_start(s, root, NULL, &status, e);
 	if (!r)
 		event_emit(root, s, "restart", NULL);
 	return r;

@@ -56,10 +56,10 @@ static int check(const struct run_settings *set, struct err *e)
 	return 0;
 }
 
-static int detached(struct subject *s, const char *root, struct err *e)
+static int detached(struct subject *s, const char *root, struct keeper_seed *seed, struct err *e)
 {
 	int status;
-	int r = lifecycle_start(s, root, &status, e);
+	int r = lifecycle_start(s, root, seed, &status, e);
 
 	if (r) {
 		cli_complain(e);
@@ -70,7 +70,7 @@ static int detached(struct subject *s, const char *root, struct err *e)
 }
 
 static int attached(const struct run_settings *set, struct subject *s, const char *root,
-		    uint16_t streams, struct err *e)
+		    struct keeper_seed *seed, uint16_t streams, struct err *e)
 {
 	struct attach a = {
 		.start = true,
@@ -85,7 +85,7 @@ static int attached(const struct run_settings *set, struct subject *s, const cha
 
 	if (r)
 		return r;
-	a.link = lifecycle_keep(s, root, e);
+	a.link = lifecycle_keep(s, root, seed, e);
 	if (a.link < 0)
 		return a.link;
 	r = attach_run(&a, &status, e);
@@ -110,7 +110,8 @@ static int attached(const struct run_settings *set, struct subject *s, const cha
 
 static int run(void *settings, int argc, char **argv, struct err *e)
 {
-	const struct run_settings *set = settings;
+	struct run_settings *set = settings;
+	cleanup_with(keeper_seed_fini) struct keeper_seed seed = KEEPER_SEED_INIT;
 	struct subject s = SUBJECT_INIT;
 	cleanup_free char *root = NULL;
 	uint16_t streams;
@@ -120,11 +121,17 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 		r = wanted_streams(set, &streams, e);
 	if (!r)
 		r = registry_root(&root, e);
+	/* The keeper gets ready while we make what it is to keep. */
+	if (!r)
+		r = registry_new_id(seed.id, e);
+	if (!r)
+		r = keeper_spawn(root, &seed, e);
+	set->id = seed.id;
 	if (!r)
 		r = run_create(set, argc, argv, root, &s, e);
 	if (r)
 		return r;
-	r = set->detach ? detached(&s, root, e) : attached(set, &s, root, streams, e);
+	r = set->detach ? detached(&s, root, &seed, e) : attached(set, &s, root, &seed, streams, e);
 	subject_fini(&s);
 	return r;
 }

@@ -30,7 +30,7 @@ static int start(struct subject *s, const char *root, void *arg, struct err *e)
 	int status;
 
 	(void)arg;
-	int r = lifecycle_start(s, root, &status, e);
+	int r = lifecycle_start(s, root, NULL, &status, e);
 
 	return r == -EALREADY ? 0 : r;
 }
@@ -56,7 +56,7 @@ static int start_attached(const struct settings *set, const char *word, struct e
 	a.tty = s.rec.tty;
 	if (set->interactive && s.rec.open_stdin)
 		a.streams |= CONTROL_STREAM_STDIN;
-	a.link = lifecycle_keep(&s, root, e);
+	a.link = lifecycle_keep(&s, root, NULL, e);
 	if (a.link < 0)
 		return a.link;
 	r = attach_run(&a, &status, e);

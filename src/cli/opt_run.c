@@ -145,6 +145,7 @@ int run_create(const struct run_settings *set, int argc, char **argv, const char
 	struct launch l = {
 		.options = &set->bundle,
 		.rootfs = set->rootfs,
+		.id = set->id,
 		.name = set->name,
 		.auto_remove = set->rm,
 		.stdin_once = set->bundle.interactive && !set->detach,

@@ -16,6 +16,7 @@ struct run_settings {
 	uint64_t timeout_ns;
 	struct strlist attach; /* run -a: stdin, stdout, stderr */
 	/* run only */
+	const char *id; /* not an option: that of the keeper that waits already */
 	bool detach;
 	const char *detach_keys, *sig_proxy;
 };

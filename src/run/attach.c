@@ -206,9 +206,7 @@ static int begin(struct session *s, struct err *e)
 	if (a->tty)
 		send_size(s);
 	s->input_open = a->streams & CONTROL_STREAM_STDIN;
-	if (a->start)
-		r = link_send(a->link, &(struct control_msg){ .type = CONTROL_START }, 0);
-	return r ? err_sys(e, r, "control socket") : 0;
+	return a->start ? link_start(a->link, a->subject, e) : 0;
 }
 
 int attach_run(struct attach *a, int *status, struct err *e)

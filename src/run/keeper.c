@@ -79,7 +79,7 @@ void keeper_leave_if_idle(struct keeper *k)
 	loop_stop(&k->loop, 0);
 }
 
-void keeper_start(struct keeper *k)
+static void start(struct keeper *k)
 {
 	struct err e = ERR_INIT;
 	int r = streams_make(k);
@@ -116,7 +116,7 @@ void keeper_stop(struct keeper *k, int sig, uint32_t ms)
 
 static bool wants_restart(const struct keeper *k)
 {
-	const struct keeper_settings *s = &k->set;
+	const struct settings *s = &k->set;
 
 	if (k->manual || k->timed_out)
 		return false;
@@ -298,7 +298,7 @@ static void on_restart(struct loop_timer *t)
 	struct keeper *k = container_of(t, struct keeper, restart_timer);
 
 	k->set.restarts++;
-	keeper_start(k);
+	start(k);
 }
 
 static void on_kill(struct loop_timer *t)
@@ -357,38 +357,49 @@ static int watch_signals(struct keeper *k)
 	return k->signals.fd < 0 ? k->signals.fd : loop_watch(&k->loop, &k->signals, EPOLLIN);
 }
 
-static int set_up(struct keeper *k, int creator, struct err *e)
+static int set_up(struct keeper *k, int creator)
 {
-	char path[4096];
 	int r = loop_init(&k->loop);
 
 	if (!r)
 		r = watch_signals(k);
-	if (r)
-		return err_sys(e, r, "keeper");
-	struct client *c = client_add(k, creator);
+	struct client *c = r ? NULL : client_add(k, creator);
 
 	if (!c)
-		return err_sys(e, -ENOMEM, "keeper");
+		return r ? r : -ENOMEM;
 	c->creator = true;
+	return 0;
+}
+
+int keeper_begin(struct keeper *k, const struct control_start *s, struct err *e)
+{
+	char path[4096];
+	int r;
+
+	k->set.tty = s->flags & CONTROL_START_TTY;
+	k->set.open_stdin = s->flags & CONTROL_START_STDIN;
+	k->set.stdin_once = s->flags & CONTROL_START_STDIN_ONCE;
+	k->set.auto_remove = s->flags & CONTROL_START_REMOVE;
+	k->set.restart_policy = (uint32_t)s->policy;
+	k->set.restart_max = s->retries;
+	k->set.timeout_ns = s->timeout_ms * MS;
 	snprintf(path, sizeof(path), "%s/%s", k->set.root, k->set.id);
 	k->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = k->dir < 0 ? err_sys(e, -errno, "'%s'", path) : clients_listen(k, e);
 	if (!r)
-		r = logfile_open(&k->log, k->set.log, k->set.log_max_size,
-				 (unsigned int)k->set.log_max_file, e);
-	if (r)
-		client_send_err(c, e, 125);
+		r = logfile_open(&k->log, *s->log ? s->log : NULL, s->log_max_size, s->log_max_file,
+				 e);
+	if (!r)
+		start(k);
 	return r;
 }
 
-int keeper_main(const struct keeper_settings *set, int creator)
+int keeper_main(const char *root, const char *id, int creator)
 {
 	static struct keeper k;
-	struct err e = ERR_INIT;
 
 	k = (struct keeper){
-		.set = *set,
+		.set = { .root = root, .id = id },
 		.dir = -1,
 		.log = LOGFILE_INIT,
 		.listener.fd = -1,
@@ -406,7 +417,7 @@ int keeper_main(const struct keeper_settings *set, int creator)
 	int r = settle_in(&creator);
 
 	if (!r)
-		r = set_up(&k, creator, &e);
+		r = set_up(&k, creator);
 	if (!r)
 		r = loop_run(&k.loop);
 	logfile_close(&k.log);

@@ -6,25 +6,30 @@
 
 #include "base/err.h"
 #include "run/registry.h"
+#include "wire/control.h"
 
-/* All that a keeper needs to know; it reads no configuration itself. */
-struct keeper_settings {
-	const char *root, *id;
-	const char *log; /* NULL: none */
-	uint64_t log_max_size;
-	int64_t log_max_file;
-	bool tty, open_stdin, stdin_once, auto_remove;
-	int64_t restart_policy, restart_max, restarts;
-	uint64_t timeout_ns; /* 0: none */
+/* Runs in a process of its own until the instance has ended. `creator` is the first client's socket; its
+ * START says all the rest. The exit status of the process. */
+int keeper_main(const char *root, const char *id, int creator);
+
+/* A keeper that waits for its instance to be made; none when `sock` is -1. */
+struct keeper_seed {
+	int sock; /* the creator's end; closing it ends the keeper */
+	char id[65];
 };
 
-/* Runs in a process of its own until the instance has ended; `creator` is the first client's socket. The
- * exit status of the process. */
-int keeper_main(const struct keeper_settings *set, int creator);
+#define KEEPER_SEED_INIT   \
+	{                  \
+		.sock = -1 \
+	}
 
-/* Starts a keeper (this program's hidden command `keeper`) for an instance and returns the creator's end of
- * the socket; nothing runs before CONTROL_START. -errno. */
-int keeper_spawn(const struct subject *s, const char *root, struct err *e);
+/* Starts a keeper (this program's hidden command `keeper`) for the instance `seed->id`; it gets ready while
+ * the caller makes the instance. 0 or -errno. */
+int keeper_spawn(const char *root, struct keeper_seed *seed, struct err *e);
+void keeper_seed_fini(struct keeper_seed *seed);
+
+/* What START is to say. */
+void keeper_start_of(const struct subject *s, struct control_start *out);
 
 /* The name of the control socket in the instance's directory. */
 #define KEEPER_SOCKET "control"

@@ -155,6 +155,17 @@ static int hello(struct client *c, const struct control_msg *m, struct err *e)
 	return 0;
 }
 
+static int start(struct client *c, const struct control_msg *m, struct err *e)
+{
+	struct control_start s;
+
+	if (!c->creator || c->k->phase != PHASE_IDLE)
+		return err_set(e, -EPROTO, "start: only its creator may, and once");
+	int r = control_start_parse(m->body, m->n, &s, e);
+
+	return r ? r : keeper_begin(c->k, &s, e);
+}
+
 static int handle(struct client *c, const struct control_msg *m, struct err *e)
 {
 	struct keeper *k = c->k;
@@ -164,10 +175,7 @@ static int handle(struct client *c, const struct control_msg *m, struct err *e)
 		return hello(c, m, e);
 	switch (m->type) {
 	case CONTROL_START:
-		if (!c->creator || k->phase != PHASE_IDLE)
-			return err_set(e, -EPROTO, "start: only its creator may, and once");
-		keeper_start(k);
-		return 0;
+		return start(c, m, e);
 	case CONTROL_ATTACH:
 		c->attached = true;
 		c->streams = m->flags;
@@ -239,7 +247,7 @@ static void on_client(struct loop_fd *src, uint32_t events)
 	if (!r)
 		r = handle(c, &m, &e);
 	if (r) {
-		client_send_err(c, &e, 0);
+		client_send_err(c, &e, c->creator ? 125 : 0);
 		client_drop(c);
 	}
 }

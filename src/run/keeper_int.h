@@ -69,7 +69,12 @@ enum phase {
 };
 
 struct keeper {
-	struct keeper_settings set;
+	struct settings {
+		const char *root, *id;
+		bool tty, open_stdin, stdin_once, auto_remove;
+		uint32_t restart_policy, restart_max, restarts;
+		uint64_t timeout_ns; /* 0: none */
+	} set;
 	struct loop loop;
 	struct loop_fd listener, signals;
 	struct list clients, jobs;
@@ -125,6 +130,7 @@ void job_collect(struct job *j);
 void job_free(struct job *j);
 
 /* keeper.c */
-void keeper_start(struct keeper *k);
+/* The creator's START: takes over its settings and begins. 0, or -errno when it could not even be tried. */
+int keeper_begin(struct keeper *k, const struct control_start *start, struct err *e);
 void keeper_stop(struct keeper *k, int sig, uint32_t ms);
 void keeper_leave_if_idle(struct keeper *k);

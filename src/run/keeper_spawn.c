@@ -1,6 +1,8 @@
 /*
  * Starting a keeper: this program again, by its hidden command `keeper`, in a session of its own.
  *
+ * `run` starts it before it makes the instance, so that the two get ready side by side.
+ *
  * A fresh program instead of a fork, because the creator has parsed images and options by then and a fork
  * would keep all those pages alive for as long as the instance lives.
  *
@@ -18,60 +20,6 @@
 
 #include "base/cleanup.h"
 #include "run/keeper.h"
-
-enum { WORDS_MAX = 32, NUMBER = 24 };
-
-struct words {
-	char *v[WORDS_MAX];
-	size_t n;
-	char numbers[8][NUMBER];
-	size_t numbers_n;
-};
-
-static void add(struct words *w, const char *word)
-{
-	w->v[w->n++] = (char *)(uintptr_t)word;
-}
-
-static void add_number(struct words *w, const char *option, int64_t value)
-{
-	if (!value)
-		return;
-	char *s = w->numbers[w->numbers_n++];
-
-	snprintf(s, NUMBER, "%lld", (long long)value);
-	add(w, option);
-	add(w, s);
-}
-
-static void compose(struct words *w, const struct subject *s, const char *root)
-{
-	const struct record *r = &s->rec;
-
-	add(w, "warren");
-	add(w, "keeper");
-	add(w, "--root");
-	add(w, root);
-	if (r->log) {
-		add(w, "--log");
-		add(w, r->log);
-	}
-	add_number(w, "--log-max-size", r->log_max_size);
-	add_number(w, "--log-max-file", r->log_max_file);
-	add_number(w, "--policy", r->restart_policy);
-	add_number(w, "--retries", r->restart_max);
-	add_number(w, "--timeout-ms", r->timeout_ms);
-	if (r->tty)
-		add(w, "--tty");
-	if (r->open_stdin)
-		add(w, "--stdin");
-	if (r->stdin_once)
-		add(w, "--stdin-once");
-	if (r->auto_remove)
-		add(w, "--rm");
-	add(w, s->in.id);
-	w->v[w->n] = NULL;
-}
 
 /* Descriptor 3 is the keeper's end; it closes all others itself. */
 static int spawn(char *const *argv, int sock)
@@ -97,9 +45,10 @@ static int spawn(char *const *argv, int sock)
 	return r;
 }
 
-int keeper_spawn(const struct subject *s, const char *root, struct err *e)
+int keeper_spawn(const char *root, struct keeper_seed *seed, struct err *e)
 {
-	struct words w = { 0 };
+	static char program[] = "warren", command[] = "keeper", option[] = "--root";
+	char *argv[] = { program, command, option, (char *)(uintptr_t)root, seed->id, NULL };
 	cleanup_fd int ours = -1;
 	cleanup_fd int theirs = -1;
 	int socks[2];
@@ -108,8 +57,33 @@ int keeper_spawn(const struct subject *s, const char *root, struct err *e)
 		return err_sys(e, -errno, "socket for the keeper");
 	ours = socks[0];
 	theirs = socks[1];
-	compose(&w, s, root);
-	int r = spawn(w.v, theirs);
+	int r = spawn(argv, theirs);
 
-	return r ? err_sys(e, r, "start the keeper of '%.12s'", s->in.id) : steal_fd(&ours);
+	if (r)
+		return err_sys(e, r, "start the keeper of '%.12s'", seed->id);
+	seed->sock = steal_fd(&ours);
+	return 0;
+}
+
+void keeper_seed_fini(struct keeper_seed *seed)
+{
+	close_fd(&seed->sock);
+}
+
+void keeper_start_of(const struct subject *s, struct control_start *out)
+{
+	const struct record *r = &s->rec;
+
+	*out = (struct control_start){
+		.flags = (r->tty ? CONTROL_START_TTY : 0u) |
+			 (r->open_stdin ? CONTROL_START_STDIN : 0u) |
+			 (r->stdin_once ? CONTROL_START_STDIN_ONCE : 0u) |
+			 (r->auto_remove ? CONTROL_START_REMOVE : 0u),
+		.policy = (enum control_policy)r->restart_policy,
+		.retries = (uint32_t)r->restart_max,
+		.log_max_file = r->log_max_file > 0 ? (uint32_t)r->log_max_file : 1,
+		.log_max_size = (uint64_t)r->log_max_size,
+		.timeout_ms = (uint64_t)r->timeout_ms,
+		.log = r->log ? r->log : "",
+	};
 }

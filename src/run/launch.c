@@ -274,8 +274,12 @@ static int name_it(const struct launch *l, struct subject *s, const char *root, 
 static int begin(const struct launch *l, struct subject *s, const char *root, struct err *e)
 {
 	char id[65], bundle[PATH_MAX], rootfs[PATH_MAX], disk[PATH_MAX];
-	int r = registry_new_id(id, e);
+	int r = 0;
 
+	if (l->id)
+		snprintf(id, sizeof(id), "%s", l->id);
+	else
+		r = registry_new_id(id, e);
 	if (!r)
 		r = image_instance_dir(id, disk, sizeof(disk), e);
 	if (!r)

@@ -16,6 +16,7 @@ struct launch {
 	const char *image;     /* or */
 	const char *rootfs;    /* --rootfs DIR */
 	char *const *args;     /* NULL-terminated */
+	const char *id;	       /* from registry_new_id(); NULL: a new one */
 	const char *name;      /* NULL: one is invented */
 	const char *isolation; /* "vm,pv": tried in this order; NULL: container */
 	bool auto_remove, stdin_once;

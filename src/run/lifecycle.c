@@ -29,7 +29,7 @@ static const char *shown(const struct subject *s)
 	return s->rec.name ? s->rec.name : s->in.id;
 }
 
-int lifecycle_keep(struct subject *s, const char *root, struct err *e)
+int lifecycle_keep(struct subject *s, const char *root, struct keeper_seed *seed, struct err *e)
 {
 	int status, r = 0;
 
@@ -48,28 +48,36 @@ int lifecycle_keep(struct subject *s, const char *root, struct err *e)
 			"'%s' was never made completely: its creator was killed. Remove it with "
 			"'rm'",
 			shown(s));
-	cleanup_fd int sock = keeper_spawn(s, root, e);
+	cleanup_with(keeper_seed_fini) struct keeper_seed fresh = KEEPER_SEED_INIT;
 
-	if (sock < 0)
-		return sock;
+	if (!seed || seed->sock < 0) {
+		seed = &fresh;
+		snprintf(fresh.id, sizeof(fresh.id), "%s", s->in.id);
+		r = keeper_spawn(root, seed, e);
+		if (r)
+			return r;
+	}
+	cleanup_fd int sock = steal_fd(&seed->sock);
+
 	r = link_greet(sock, e);
 	return r ? err_wrap(e, "keeper of '%s'", shown(s)), r : steal_fd(&sock);
 }
 
-int lifecycle_start(struct subject *s, const char *root, int *status, struct err *e)
+int lifecycle_start(struct subject *s, const char *root, struct keeper_seed *seed, int *status,
+		    struct err *e)
 {
 	struct link_packet p;
-	struct control_msg m = { .type = CONTROL_START };
+	struct control_msg m;
 
 	*status = 125;
-	cleanup_fd int sock = lifecycle_keep(s, root, e);
+	cleanup_fd int sock = lifecycle_keep(s, root, seed, e);
 
 	if (sock < 0)
 		return sock;
-	int r = link_send(sock, &m, 0);
+	int r = link_start(sock, s, e);
 
 	if (r)
-		return err_sys(e, r, "keeper of '%s'", shown(s));
+		return err_wrap(e, "keeper of '%s'", shown(s)), r;
 	for (;;) {
 		r = link_recv(sock, &p, &m, 0, e);
 		if (r)

@@ -4,13 +4,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "run/keeper.h"
 #include "run/registry.h"
 
-/* Starts its keeper; the result is the greeted creator's socket, on which CONTROL_START begins the run.
- * -EALREADY when it runs. */
-int lifecycle_keep(struct subject *s, const char *root, struct err *e);
+/* Gives it a keeper: the one that was started for it already (`seed`, which is taken over) or a new one (NULL).
+ * The result is the greeted creator's socket, on which CONTROL_START begins the run. -EALREADY when it runs. */
+int lifecycle_keep(struct subject *s, const char *root, struct keeper_seed *seed, struct err *e);
 /* Starts it and returns once it runs. `*status`: what a failure means as an exit status (125..127). */
-int lifecycle_start(struct subject *s, const char *root, int *status, struct err *e);
+int lifecycle_start(struct subject *s, const char *root, struct keeper_seed *seed, int *status,
+		    struct err *e);
 
 /* Signal, time, SIGKILL; returns when it has ended. `timeout_ms` -1: never SIGKILL. Harmless when it does
  * not run. `sig` 0: its own stop signal. */

@@ -86,6 +86,19 @@ int link_open(const struct subject *s, struct err *e)
 	return r ? r : steal_fd(&sock);
 }
 
+int link_start(int sock, const struct subject *s, struct err *e)
+{
+	uint8_t body[CONTROL_START_MAX];
+	struct control_msg m = { .type = CONTROL_START, .body = body };
+	struct control_start start;
+
+	keeper_start_of(s, &start);
+	m.n = control_start_pack(&start, body);
+	int r = m.n ? link_send(sock, &m, 0) : -ENAMETOOLONG;
+
+	return r ? err_sys(e, r, "control socket") : 0;
+}
+
 int link_request(int sock, const struct control_msg *m, struct err *e)
 {
 	struct link_packet p;

@@ -23,6 +23,9 @@ int link_send(int sock, const struct control_msg *m, int flags);
  * -EPROTO. */
 int link_recv(int sock, struct link_packet *p, struct control_msg *m, int flags, struct err *e);
 
+/* The creator's START for this instance. 0 or -errno. */
+int link_start(int sock, const struct subject *s, struct err *e);
+
 /* Sends a request and waits for its OK or ERROR; other messages are skipped. 0 or -errno. */
 int link_request(int sock, const struct control_msg *m, struct err *e);
 

@@ -31,7 +31,7 @@ static const struct rule {
 	uint32_t a_min, a_max, b_max, body_max;
 } rules[] = {
 	{ CONTROL_HELLO, BOTH, 0, CONTROL_MAGIC, CONTROL_MAGIC, UINT32_MAX, 0 },
-	{ CONTROL_START, CLIENT, 0, 0, 0, 0, 0 },
+	{ CONTROL_START, CLIENT, 0, 0, 0, 0, CONTROL_START_MAX },
 	{ CONTROL_ATTACH, CLIENT, 7, 0, 0, 0, 0 },
 	{ CONTROL_STDIN, CLIENT, 0, 0, 0, 0, CONTROL_BODY_MAX },
 	{ CONTROL_RESIZE, CLIENT, 0, 0, UINT16_MAX, UINT16_MAX, 0 },
@@ -95,6 +95,62 @@ int control_parse(const void *packet, size_t n, int to_keeper, struct control_ms
 		.b = b,
 		.body = (const char *)packet + sizeof(h),
 		.n = len,
+	};
+	return 0;
+}
+
+struct start_body {
+	uint32_t flags, policy, retries, log_max_file;
+	uint64_t log_max_size, timeout_ms;
+};
+
+_Static_assert(sizeof(struct start_body) == 32, "what is before the log's path is 32 bytes");
+
+size_t control_start_pack(const struct control_start *s, uint8_t out[static CONTROL_START_MAX])
+{
+	struct start_body b = {
+		.flags = htole32(s->flags),
+		.policy = htole32((uint32_t)s->policy),
+		.retries = htole32(s->retries),
+		.log_max_file = htole32(s->log_max_file),
+		.log_max_size = htole64(s->log_max_size),
+		.timeout_ms = htole64(s->timeout_ms),
+	};
+	size_t n = strlen(s->log) + 1;
+
+	if (n > CONTROL_START_MAX - sizeof(b))
+		return 0;
+	memcpy(out, &b, sizeof(b));
+	memcpy(out + sizeof(b), s->log, n);
+	return sizeof(b) + n;
+}
+
+int control_start_parse(const void *body, size_t n, struct control_start *s, struct err *e)
+{
+	struct start_body b;
+	const char *log = (const char *)body + sizeof(b);
+
+	if (n <= sizeof(b))
+		return err_set(e, -EPROTO, "start message: %zu bytes are too few", n);
+	memcpy(&b, body, sizeof(b));
+	uint32_t policy = le32toh(b.policy);
+
+	if (le32toh(b.flags) > 15)
+		return err_set(e, -EPROTO, "start message: flags: %#x not known", le32toh(b.flags));
+	if (policy > CONTROL_POLICY_UNLESS_STOPPED)
+		return err_set(e, -EPROTO, "start message: policy: %u not known", policy);
+	if (!le32toh(b.log_max_file) || le64toh(b.timeout_ms) > INT64_MAX / 1000000)
+		return err_set(e, -EPROTO, "start message: number out of range");
+	if (memchr(log, '\0', n - sizeof(b)) != log + (n - sizeof(b)) - 1 || (*log && *log != '/'))
+		return err_set(e, -EPROTO, "start message: log: no absolute path");
+	*s = (struct control_start){
+		.flags = le32toh(b.flags),
+		.policy = (enum control_policy)policy,
+		.retries = le32toh(b.retries),
+		.log_max_file = le32toh(b.log_max_file),
+		.log_max_size = le64toh(b.log_max_size),
+		.timeout_ms = le64toh(b.timeout_ms),
+		.log = log,
 	};
 	return 0;
 }

@@ -21,7 +21,7 @@ enum {
 enum control_type {
 	CONTROL_HELLO = 1, /* a: CONTROL_MAGIC, b: CONTROL_VERSION */
 	/* from a client */
-	CONTROL_START,	/* begin to run; the creator sends it once */
+	CONTROL_START,	/* begin to run; the creator sends it once; body: struct control_start */
 	CONTROL_ATTACH, /* flags: CONTROL_STREAM_* wanted */
 	CONTROL_STDIN,	/* body: bytes; an empty body is the end of input */
 	CONTROL_RESIZE, /* a: rows, b: columns */
@@ -62,6 +62,25 @@ enum control_policy {
 	CONTROL_POLICY_UNLESS_STOPPED,
 };
 
+enum {
+	CONTROL_START_TTY = 1,
+	CONTROL_START_STDIN = 2,
+	CONTROL_START_STDIN_ONCE = 4, /* input ends when the one who sends it leaves */
+	CONTROL_START_REMOVE = 8,     /* --rm */
+	CONTROL_START_MAX = 4096 + 48,
+};
+
+/* All that a keeper needs to know; it reads no configuration itself. */
+struct control_start {
+	uint32_t flags;
+	enum control_policy policy;
+	uint32_t retries;      /* of CONTROL_POLICY_ON_FAILURE, 0: no limit */
+	uint32_t log_max_file; /* at least 1 */
+	uint64_t log_max_size; /* bytes, 0: no limit */
+	uint64_t timeout_ms;   /* 0: none */
+	const char *log;       /* path, "": nothing is logged */
+};
+
 struct control_msg {
 	enum control_type type;
 	uint16_t flags;
@@ -77,3 +96,8 @@ void control_head(const struct control_msg *m, uint8_t head[static CONTROL_HEAD]
  * member named. */
 int control_parse(const void *packet, size_t n, int to_keeper, struct control_msg *m,
 		  struct err *e);
+
+/* Bytes written to `out`, or 0 when the path is too long. */
+size_t control_start_pack(const struct control_start *s, uint8_t out[static CONTROL_START_MAX]);
+/* `s->log` points into the body. 0, or -EPROTO with the member named. */
+int control_start_parse(const void *body, size_t n, struct control_start *s, struct err *e);

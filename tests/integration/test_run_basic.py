@@ -83,7 +83,7 @@ def test_one_error_and_nothing_left(warren, args, words):
     done = warren("run", *args)
     assert done.returncode == 125 and words in done.stderr
     assert [line.startswith("Error: ") for line in done.stderr.splitlines()].count(True) == 1
-    assert warren.left() == []
+    assert eventually(lambda: not warren.left()), warren.left()
 
 
 def test_signal_reaches_the_command(warren):
