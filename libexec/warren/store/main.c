@@ -309,5 +309,6 @@ int main(int argc, char **argv)
 	json_put_string(&b, e.msg);
 	buf_addf(&b, ",\"code\":%d}", r);
 	say(NULL, buf_str(&b));
+	buf_fini(&b);
 	return 1;
 }
