@@ -45,7 +45,7 @@ static void broken_ones_are_refused(void **state)
 		{ { .type = CONTROL_RESIZE, .a = 65536 }, 1, 0 },
 		{ { .type = CONTROL_WAIT, .a = 2 }, 1, 0 },
 		{ { .type = CONTROL_EXIT, .a = 256 }, 0, 0 },
-		{ { .type = CONTROL_START, .body = "x", .n = 1 }, 1, 0 },
+		{ { .type = CONTROL_WAIT, .body = "x", .n = 1 }, 1, 0 },
 		{ { .type = CONTROL_STDIN, .body = "abc", .n = 3 }, 1, 1 },
 		{ { .type = CONTROL_START }, 1, 1 },
 	};
