@@ -191,9 +191,7 @@ static void do_kill(struct guest_client *c, int sig, uint32_t flags)
 	}
 	guest_client_ok(c, 0);
 	if (sig == SIGKILL) { /* does not depend on the guest's goodwill */
-		m->status = SIGKILL;
-		m->phase = MONITOR_ENDED;
-		loop_stop(&m->loop, 0);
+		monitor_command_ended(m, SIGKILL);
 		return;
 	}
 	agent_put_signal(&m->tx, m->main->id, sig, flags);

@@ -49,6 +49,7 @@ struct guest_machine {
 	unsigned vcpus;
 	bool isolated;
 	int root;    /* EROFS image */
+	int upper;   /* writable disk, -1: the guest writes to its memory */
 	int console; /* socket: the kernel's console */
 	int agent;   /* socket: the agent's channel */
 	int control; /* SOCK_SEQPACKET: struct guest_order in, struct guest_report out */
@@ -179,7 +180,8 @@ struct monitor {
 	struct loop_fd console_input;
 	int boot_log;
 	uint64_t boot_log_size;
-	struct loop_timer boot_timer;
+	struct loop_timer boot_timer, down_timer;
+	bool has_disk;	    /* the guest has something to write back before it ends */
 	bool paused, files; /* files: sent before CREATE */
 	struct guest_monitor_args *args;
 	struct err end; /* why the guest stopped, if it was not the command's end */
@@ -190,6 +192,8 @@ struct monitor {
 bool monitor_full(const struct monitor *m);
 /* After adding to `tx`. */
 void monitor_kick(struct monitor *m);
+/* The command ended, or has to: the guest goes down, orderly where it has a disk. */
+void monitor_command_ended(struct monitor *m, int status);
 /* A stream is finished: its status goes to who asked. */
 void monitor_stream_done(struct guest_stream *s);
 

@@ -41,6 +41,8 @@
 #define RX_MAX	(4 * AGENT_PAYLOAD_MAX)
 /* From the VMM's start to the agent's greeting. */
 #define BOOT_NS (60ull * 1000000000)
+/* From the command's end to the guest's, for writing back. */
+#define DOWN_NS (10ull * 1000000000)
 /* The kernel's console: a guest that floods it keeps the newest. */
 #define BOOT_LOG_MAX (1u << 20)
 /* Streams of the monitor's own requests; clients get later ones. */
@@ -83,14 +85,31 @@ static void protocol_broken(struct monitor *m, const struct err *e)
 	guest_failed(m, &why);
 }
 
+/* Nothing of the guest outlives its command; but what it wrote to its disk must get there. */
+void monitor_command_ended(struct monitor *m, int status)
+{
+	m->status = status;
+	m->phase = MONITOR_ENDED;
+	if (!m->has_disk) {
+		loop_stop(&m->loop, 0);
+		return;
+	}
+	agent_put_u32(&m->tx, AGENT_SHUTDOWN, 0, STREAM_SETUP, 0);
+	loop_arm(&m->loop, &m->down_timer, DOWN_NS);
+	monitor_kick(m);
+}
+
+static void down_too_long(struct loop_timer *t)
+{
+	loop_stop(&container_of(t, struct monitor, down_timer)->loop, 0);
+}
+
 void monitor_stream_done(struct guest_stream *s)
 {
 	struct monitor *m = s->m;
 
 	if (s->is_main) {
-		m->status = s->status;
-		m->phase = MONITOR_ENDED;
-		loop_stop(&m->loop, 0);
+		monitor_command_ended(m, s->status);
 		return;
 	}
 	if (s->client) {
@@ -511,6 +530,10 @@ static void child_changed(struct monitor *m)
 	if (waitpid(m->vmm, &status, WNOHANG) != m->vmm)
 		return;
 	m->vmm_gone = true;
+	if (m->phase == MONITOR_ENDED) {
+		loop_stop(&m->loop, 0);
+		return;
+	}
 
 	vmm_ready(&m->vmm_control, 0); /* its last words */
 	if (WIFSIGNALED(status))
@@ -590,9 +613,9 @@ static void machine_keep(const struct guest_machine *g)
 {
 	int keep[8 + ARRAY_SIZE(g->share)] = {
 		g->kvm,	    g->root,  g->kernel.vmlinux, g->kernel.initramfs,
-		g->console, g->agent, g->control,
+		g->console, g->agent, g->control,	 g->upper,
 	};
-	size_t n = 7;
+	size_t n = 8;
 
 	for (unsigned i = 0; i < g->shares; i++)
 		keep[n++] = g->share[i].line;
@@ -603,6 +626,8 @@ static void machine_keep(const struct guest_machine *g)
 static int start_vmm(struct monitor *m, struct guest_monitor_args *a, struct err *e)
 {
 	struct guest_machine *g = a->machine;
+
+	m->has_disk = g->upper >= 0;
 	int console[2], agent[2], control[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, console) < 0 ||
@@ -668,6 +693,7 @@ static int set_up(struct monitor *m, struct guest_monitor_args *a, struct err *e
 	    loop_watch(&m->loop, &m->vmm_control, EPOLLIN) < 0)
 		return err_sys(e, -ENOMEM, "monitor: event loop");
 	m->boot_timer.fn = boot_too_long;
+	m->down_timer.fn = down_too_long;
 	loop_arm(&m->loop, &m->boot_timer, BOOT_NS);
 	return 0;
 }
@@ -715,6 +741,7 @@ void guest_machine_fini(struct guest_machine *m)
 	close_fd(&m->kvm);
 	kernel_fini(&m->kernel);
 	close_fd(&m->root);
+	close_fd(&m->upper);
 	close_fd(&m->console);
 	close_fd(&m->agent);
 	close_fd(&m->control);

@@ -29,6 +29,7 @@
 #include "os/tty.h"
 #include "run/guest_jail.h"
 #include "run/guest_root.h"
+#include "run/guest_upper.h"
 #include "run/guest_wall.h"
 #include "wire/caps.h"
 
@@ -134,6 +135,17 @@ static int compose_cmdline(const struct guest_kind *kind, struct guest_machine *
 		     : 0;
 }
 
+/* One more word of the command line. */
+static int append_word(struct guest_machine *g, const char *key, const char *value, struct err *e)
+{
+	size_t n = strlen(g->cmdline);
+	int k = snprintf(g->cmdline + n, sizeof(g->cmdline) - n, " %s%s", key, value);
+
+	return k < 0 || (size_t)k >= sizeof(g->cmdline) - n
+		       ? err_set(e, -E2BIG, "kernel parameters: too long")
+		       : 0;
+}
+
 static int choose_kernel(const struct guest_kind *kind, struct guest_machine *g,
 			 const struct oci_spec *spec, struct err *e)
 {
@@ -165,6 +177,10 @@ static int machine_open(const struct guest_kind *kind, struct guest_machine *g, 
 		g->root = guest_root_open(a->overlay, a->spec->root_path, in->bundle, e);
 		r = g->root < 0 ? g->root : 0;
 	}
+	if (r == 0)
+		r = guest_upper_open(a->overlay, &g->upper, e);
+	if (r == 0 && g->upper >= 0)
+		r = append_word(g, "warren.upper=", kind->upper_device, e);
 	return r;
 }
 
@@ -231,19 +247,20 @@ static void __attribute__((noreturn)) monitor_child(struct guest_monitor_args *m
 	struct guest_machine *g = ma->machine;
 	/* The creator's lock lives on its own opening of the directory. */
 	ma->dir = openat(ma->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int keep[9 + GUEST_SHARES_MAX] = { ma->dir,	 ma->report,	    ma->stdio[0],
-					   ma->stdio[1], ma->stdio[2],	    g->kvm,
-					   g->root,	 g->kernel.vmlinux, g->kernel.initramfs };
+	int keep[10 + GUEST_SHARES_MAX] = { ma->dir,	  ma->report,	     ma->stdio[0],
+					    ma->stdio[1], ma->stdio[2],	     g->kvm,
+					    g->root,	  g->kernel.vmlinux, g->kernel.initramfs,
+					    g->upper };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (unsigned i = 0; i < g->shares; i++)
-		keep[9 + i] = g->share[i].root;
+		keep[10 + i] = g->share[i].root;
 	setsid();
 	if (ma->terminal >= 0)
 		ioctl(ma->terminal, TIOCSCTTY, 0);
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
-	guest_keep_only(keep, 9 + g->shares);
+	guest_keep_only(keep, 10 + g->shares);
 	guest_monitor_run(ma);
 }
 
@@ -296,6 +313,7 @@ int guest_create(const struct guest_kind *kind, struct instance *in, const struc
 {
 	struct guest_machine g = {
 		.kvm = -1,
+		.upper = -1,
 		.root = -1,
 		.console = -1,
 		.agent = -1,

@@ -7,10 +7,11 @@
 
 /* What differs between machines. */
 struct guest_kind {
-	const char *name;	 /* "pv", "vm" */
-	const char *arguments;	 /* of every kernel */
-	const char *root_device; /* "/dev/xvda" */
-	const char *line_device; /* "/dev/hvc": a number is appended; 1 is the agent's line */
+	const char *name;	  /* "pv", "vm" */
+	const char *arguments;	  /* of every kernel */
+	const char *root_device;  /* "/dev/xvda" */
+	const char *upper_device; /* "/dev/xvdb" */
+	const char *line_device;  /* "/dev/hvc": a number is appended; 1 is the agent's line */
 	guest_vmm_fn *vmm;
 };
 

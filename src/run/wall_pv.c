@@ -117,6 +117,13 @@ static void run_machine(struct guest_machine *g)
 		guest_vmm_fail();
 	c.disk[0].name = "xvda";
 	c.disks = 1;
+	if (g->upper >= 0) {
+		c.disk[1].block = block_raw_new(steal_fd(&g->upper), false, e);
+		if (!c.disk[1].block)
+			guest_vmm_fail();
+		c.disk[1].name = "xvdb";
+		c.disks = 2;
+	}
 	struct pv_domain *d = pv_new(&c, e);
 
 	guest_vmm.machine = d;
@@ -140,6 +147,7 @@ static const struct guest_kind kind = {
 	.arguments =
 		"console=hvc0 quiet noreplace-smp clocksource=tsc tsc=reliable cryptomgr.notests",
 	.root_device = "/dev/xvda",
+	.upper_device = "/dev/xvdb",
 	.line_device = "line:",
 	.vmm = run_machine,
 };

@@ -95,6 +95,11 @@ static void run_machine(struct guest_machine *g)
 	c.disk[0] = block_raw_new(steal_fd(&g->root), true, e);
 	if (!c.disk[0])
 		guest_vmm_fail();
+	if (g->upper >= 0) {
+		c.disk[c.disks] = block_raw_new(steal_fd(&g->upper), false, e);
+		if (!c.disk[c.disks++])
+			guest_vmm_fail();
+	}
 	struct vm *v = vm_new(&c, e);
 
 	guest_vmm.machine = v;
@@ -128,6 +133,7 @@ static const struct guest_kind kind = {
 	.name = "vm",
 	.arguments = "console=hvc0 quiet pci=off cryptomgr.notests random.trust_cpu=on",
 	.root_device = "/dev/vda",
+	.upper_device = "/dev/vdb",
 	.line_device = "/dev/vport0p",
 	.vmm = run_machine,
 };

@@ -1,0 +1,97 @@
+/*
+ * What a guest writes stays until the instance is removed, as behind the container wall: a sparse ext4 image
+ * in the instance's own directory, the upper side of the overlay inside. It is made by mkfs.ext4 under
+ * another name and renamed, so that a killed first start leaves none that is half made.
+ *
+ * Trust: the image belongs to the guest; the host never mounts it. Threads: none.
+ * #syscalls: openat ftruncate renameat unlinkat
+ */
+#include "run/guest_upper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "os/spawn.h"
+#include "os/tree.h"
+
+/* Sparse: it takes what is written. */
+#define UPPER_SIZE (16ll << 30)
+
+static int format(const char *path, struct err *e)
+{
+	const char *const argv[] = {
+		"mkfs.ext4",
+		"-q",
+		"-F",
+		"-m",
+		"0",
+		"-i",
+		"65536",
+		"-G",
+		"4096",
+		"-J",
+		"size=4",
+		"-E",
+		"lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0",
+		path,
+		NULL,
+	};
+	int stderr_fd;
+	pid_t pid;
+	int r = spawn_with_stderr(&pid, argv[0], argv, (const int[3]){ -1, -1, -1 }, &stderr_fd, e);
+
+	if (r == -ENOENT)
+		return err_set(e, r, "mkfs.ext4: not installed. Fix: apt-get install e2fsprogs");
+	return r < 0 ? r : spawn_finish(pid, stderr_fd, "mkfs.ext4", e);
+}
+
+static int make(const char *path, struct err *e)
+{
+	char fresh[PATH_MAX + 8];
+
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	cleanup_fd int fd = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int r = 0;
+
+	if (fd < 0 || ftruncate(fd, UPPER_SIZE) < 0)
+		r = err_sys(e, -errno, "create '%s'", fresh);
+	if (r == 0)
+		r = format(fresh, e);
+	if (r == 0 && rename(fresh, path) < 0)
+		r = err_sys(e, -errno, "rename to '%s'", path);
+	if (r < 0)
+		unlink(fresh);
+	return r;
+}
+
+int guest_upper_open(const struct container_overlay *layers, int *fd, struct err *e)
+{
+	char path[PATH_MAX];
+
+	*fd = -1;
+	if (!layers || !layers->upper || layers->is_volatile)
+		return 0;
+	const char *slash = strrchr(layers->upper, '/');
+	int n = snprintf(path, sizeof(path), "%.*s", slash ? (int)(slash - layers->upper) : 0,
+			 layers->upper);
+	int r = tree_make(path);
+
+	if (r < 0)
+		return err_sys(e, r, "create '%s'", path);
+	if (n < 1 || (size_t)n + 12 > sizeof(path))
+		return err_sys(e, -ENAMETOOLONG, "the guest's disk");
+	snprintf(path + n, sizeof(path) - (size_t)n, "/guest.ext4");
+	*fd = open(path, O_RDWR | O_CLOEXEC);
+	if (*fd < 0 && errno == ENOENT) {
+		r = make(path, e);
+		if (r < 0)
+			return err_wrap(e, "the guest's disk");
+		*fd = open(path, O_RDWR | O_CLOEXEC);
+	}
+	return *fd < 0 ? err_sys(e, -errno, "open '%s'", path) : 0;
+}
