@@ -285,7 +285,8 @@ static bool becomes_empty(const char *dir)
 	return false;
 }
 
-int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
+/* The directories of `wish` that exist; `empty`: only those without a process. */
+static int find_dirs(struct cgroup *cg, const struct cgroup_wish *wish, bool empty, struct err *e)
 {
 	const struct cgroup_layout *l = cgroup_layout_get(NULL);
 
@@ -297,30 +298,7 @@ int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e
 
 		if (r)
 			return r;
-		if (!becomes_empty(path))
-			continue;
-		*d = (struct cgroup_dir){ .v2 = l->h[i].v2, .made = true, .join_fd = -1 };
-		d->path = strdup(path);
-		if (!d->path)
-			return err_sys(e, -ENOMEM, "cgroup %s", path);
-		cg->n++;
-	}
-	return 0;
-}
-
-int cgroup_adopt(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
-{
-	const struct cgroup_layout *l = cgroup_layout_get(NULL);
-
-	cgroup_init(cg);
-	for (int i = 0; l && i < l->n; i++) {
-		struct cgroup_dir *d = &cg->dirs[cg->n];
-		char path[PATH_MAX];
-		int r = plan_path(path, &l->h[i], wish, e);
-
-		if (r)
-			return r;
-		if (access(path, F_OK) < 0)
+		if (access(path, F_OK) < 0 || (empty && !becomes_empty(path)))
 			continue;
 		*d = (struct cgroup_dir){ .v2 = l->h[i].v2, .made = true, .join_fd = -1 };
 		d->path = strdup(path);
@@ -330,6 +308,16 @@ int cgroup_adopt(struct cgroup *cg, const struct cgroup_wish *wish, struct err *
 		cg->n++;
 	}
 	return 0;
+}
+
+int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
+{
+	return find_dirs(cg, wish, true, e);
+}
+
+int cgroup_adopt(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
+{
+	return find_dirs(cg, wish, false, e);
 }
 
 void cgroup_close(struct cgroup *cg)

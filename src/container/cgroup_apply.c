@@ -94,6 +94,17 @@ static int check_memory(const struct cgroup *cg, const struct oci_resources *r, 
 		       r->memory.limit.v, usage);
 }
 
+int cgroup_apply_cpuset(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e)
+{
+	int rc = 0;
+
+	if (r->cpu.cpus && *r->cpu.cpus)
+		rc = cgroup_file_write(d, "cpuset.cpus", "cpu.cpus", e, "%s", r->cpu.cpus);
+	if (!rc && r->cpu.mems && *r->cpu.mems)
+		rc = cgroup_file_write(d, "cpuset.mems", "cpu.mems", e, "%s", r->cpu.mems);
+	return rc;
+}
+
 static int apply_rdma(const struct cgroup *cg, const struct oci_resources *r, struct err *e)
 {
 	const struct cgroup_dir *d = cgroup_dir_of(cg, CGROUP_RDMA);

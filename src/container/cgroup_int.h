@@ -90,6 +90,8 @@ int cgroup_v2_apply(const struct cgroup *cg, const struct oci_resources *r, stru
 /* Makes `wanted` available in the directory `path` by its ancestors' cgroup.subtree_control. What cannot be
  * had is left out. Returns the controllers that `path` has then. */
 uint32_t cgroup_v2_enable(const char *mount, const char *path, uint32_t wanted);
+/* The same files on both versions. */
+int cgroup_apply_cpuset(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e);
 /* All members; complains about those whose controller is nowhere. */
 int cgroup_apply(const struct cgroup *cg, const struct oci_resources *r, struct err *e);
 

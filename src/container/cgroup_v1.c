@@ -252,25 +252,16 @@ static int apply_network(const struct cgroup *cg, const struct oci_resources *r,
 	return rc;
 }
 
-static int apply_cpuset(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e)
-{
-	int rc = 0;
-
-	if (r->cpu.cpus && *r->cpu.cpus)
-		rc = cgroup_file_write(d, "cpuset.cpus", "cpu.cpus", e, "%s", r->cpu.cpus);
-	if (!rc && r->cpu.mems && *r->cpu.mems)
-		rc = cgroup_file_write(d, "cpuset.mems", "cpu.mems", e, "%s", r->cpu.mems);
-	return rc;
-}
-
 int cgroup_v1_apply(const struct cgroup *cg, const struct oci_resources *r, struct err *e)
 {
 	static const struct {
 		uint32_t controller;
 		int (*fn)(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e);
 	} rows[] = {
-		{ CGROUP_CPUSET, apply_cpuset },   { CGROUP_MEMORY, apply_memory },
-		{ CGROUP_CPU, apply_cpu },	   { CGROUP_BLKIO, apply_blkio },
+		{ CGROUP_CPUSET, cgroup_apply_cpuset },
+		{ CGROUP_MEMORY, apply_memory },
+		{ CGROUP_CPU, apply_cpu },
+		{ CGROUP_BLKIO, apply_blkio },
 		{ CGROUP_HUGETLB, apply_hugetlb },
 	};
 	const struct cgroup_dir *pids = cgroup_dir_of(cg, CGROUP_PIDS);

@@ -212,17 +212,6 @@ static int apply_cpu(const struct cgroup_dir *d, const struct oci_resources *r, 
 	return rc ? rc : apply_bandwidth(d, r, e);
 }
 
-static int apply_cpuset(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e)
-{
-	int rc = 0;
-
-	if (r->cpu.cpus && *r->cpu.cpus)
-		rc = cgroup_file_write(d, "cpuset.cpus", "cpu.cpus", e, "%s", r->cpu.cpus);
-	if (!rc && r->cpu.mems && *r->cpu.mems)
-		rc = cgroup_file_write(d, "cpuset.mems", "cpu.mems", e, "%s", r->cpu.mems);
-	return rc;
-}
-
 static int apply_weights(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e)
 {
 	bool bfq = cgroup_file_exists(d, "io.bfq.weight");
@@ -336,9 +325,12 @@ int cgroup_v2_apply(const struct cgroup *cg, const struct oci_resources *r, stru
 		uint32_t controller;
 		int (*fn)(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e);
 	} rows[] = {
-		{ CGROUP_CPUSET, apply_cpuset }, { CGROUP_MEMORY, apply_memory },
-		{ CGROUP_CPU, apply_cpu },	 { CGROUP_BLKIO, apply_io },
-		{ CGROUP_PIDS, apply_pids },	 { CGROUP_HUGETLB, apply_hugetlb },
+		{ CGROUP_CPUSET, cgroup_apply_cpuset },
+		{ CGROUP_MEMORY, apply_memory },
+		{ CGROUP_CPU, apply_cpu },
+		{ CGROUP_BLKIO, apply_io },
+		{ CGROUP_PIDS, apply_pids },
+		{ CGROUP_HUGETLB, apply_hugetlb },
 	};
 	const struct cgroup_dir *d = cgroup_dir_v2(cg);
 	int rc = 0;
