@@ -207,8 +207,31 @@ class Terminal:
 
 
 def walls():
-    """Those that the program offers; whether they work here is seen when they are used."""
-    return ["container"]
+    """Those that WARREN_TEST_WALLS names (the bed asks for vm), else all that may work on any host."""
+    return os.environ.get("WARREN_TEST_WALLS", "container,pv").split(",")
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory):
+    """A directory of guest kernels, imported once from the distribution's package; a reason when there is none."""
+    path = tmp_path_factory.mktemp("kernels")
+    done = subprocess.run([BUILD / "warren", "kernel", "import", *os.environ.get("WARREN_TEST_KERNEL", "").split()],
+                          env={**os.environ, "WARREN_DATA": str(path)}, capture_output=True, text=True, timeout=300)
+    return path / "kernels" if done.returncode == 0 else done.stderr
+
+
+def guest_kernels(wall, request):
+    """What `wall` needs here; skips when it cannot work, with the program's own reason."""
+    if wall == "container":
+        return None
+    verdict = subprocess.run([BUILD / "warren", "doctor"], capture_output=True, text=True).stdout
+    line = next(line for line in verdict.splitlines() if line.startswith(wall + " "))
+    if "works" not in line:
+        pytest.skip(line)
+    found = request.getfixturevalue("kernels")
+    if isinstance(found, str):
+        pytest.skip("no guest kernel: " + found.strip())
+    return found
 
 
 def eventually(check, seconds=10, step=0.02):
@@ -244,9 +267,15 @@ def warren(request, wall, plain_user):
     user = plain_user if request.param == "user" and ROOT else None
     if request.param == "user" and ROOT and not user:
         pytest.skip("no ordinary user with subordinate ids could be made")
+    if request.param == "user" and wall != "container":
+        pytest.skip("/dev/kvm is root's")
+    guest = guest_kernels(wall, request)
     path = Path(tempfile.mkdtemp(prefix="warren-"))
     path.chmod(0o755)
     w = Warren(path, wall, user)
+    if guest:
+        w.data.mkdir(exist_ok=True)
+        (w.data / "kernels").symlink_to(guest)
     yield w
     left = w.clear()
     shutil.rmtree(path, ignore_errors=True)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from instances import eventually, plain_user, wall, warren  # noqa: F401
+from instances import eventually, kernels, plain_user, wall, warren  # noqa: F401
 
 LOOP = ["sh", "-c", "while :; do sleep 0.05; done"]
 
