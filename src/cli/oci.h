@@ -29,7 +29,7 @@ int oci_root(char **root, struct err *e);
 int oci_open(struct instance *in, const char *id, bool lock, const struct wall_ops **wall,
 	     struct err *e);
 
-/* The wall for a bundle: by argv[0], by the annotation io.warren.isolation, by the `vm` object. */
+/* The wall for a bundle: by argv[0], by the annotation dev.warren.isolation, by the `vm` object. */
 int oci_wall(const struct oci_spec *spec, const struct wall_ops **wall, struct err *e);
 
 /* Where the bundle and terminals come from: `create` and `run`, partly `exec`. */

@@ -61,7 +61,7 @@ int oci_wall(const struct oci_spec *spec, const struct wall_ops **wall, struct e
 	const char *name = oci.wall;
 
 	if (!name)
-		name = oci_annotation(spec, "io.warren.isolation");
+		name = oci_annotation(spec, "dev.warren.isolation");
 	if (!name && spec->vm)
 		name = "vm";
 	return wall_find(name, wall, e);

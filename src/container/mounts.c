@@ -26,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "container/mount_int.h"
 #include "container/resolve_int.h"
 #include "container/userns_int.h"
@@ -141,14 +142,37 @@ static int bind_host_sysfs(int target, struct err *e)
 	return err ? err_sys(e, err, "the host's /sys") : 0;
 }
 
+/* linux.mountLabel: files of a file system that keeps no labels get this one, where the host has SELinux. */
+static int add_label(const struct rootfs *r, const char *type, struct mount_opts *o, struct err *e)
+{
+	static const char *const unlabelled[] = { "tmpfs", "devpts", "mqueue", "ramfs", "shm" };
+	const char *label = r->args->spec->linux_->mount_label;
+	size_t len = strlen(o->data);
+
+	if (!label || !*label || strchr(label, '"') || access("/sys/fs/selinux/enforce", F_OK) < 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(unlabelled); i++) {
+		if (!streq(type, unlabelled[i]))
+			continue;
+		int n = snprintf(o->data + len, sizeof(o->data) - len, "%scontext=\"%s\"",
+				 len ? "," : "", label);
+
+		if (n < 0 || (size_t)n >= sizeof(o->data) - len)
+			return err_set(e, -EINVAL, "mountLabel: too long");
+	}
+	return 0;
+}
+
 static int mount_new(struct rootfs *r, const struct oci_mount *m, struct mount_opts *o, int target,
 		     struct err *e)
 {
 	struct fd_path path = fd_path(target);
 	const char *type = m->type ? m->type : "none";
 	const char *source = m->source ? m->source : type;
-	int tries = 2;
+	int tries = 2, label = add_label(r, type, o, e);
 
+	if (label)
+		return label;
 	while (mount(source, path.s, type, o->flags, o->data[0] ? o->data : NULL) < 0) {
 		int err = -errno;
 

@@ -727,3 +727,8 @@ def test_bad_config(box, text, says):
 def test_missing_bundle(box):
     done = box("create", "--bundle", "/nope", box.id, check=False)
     assert done.returncode == 125 and "bundle '/nope'" in done.stderr
+
+
+def test_unknown_wall(box):
+    box.config["annotations"] = {"dev.warren.isolation": "brick"}
+    box.fails("isolation 'brick' is none of container")
