@@ -29,6 +29,7 @@ struct pv_vcpu {
 	_Atomic enum vcpu_state state;
 	_Atomic uint32_t wake; /* futex: something happened */
 	_Atomic uint32_t up;   /* futex: may run */
+	_Atomic bool flushing; /* waits for others to drop translations */
 	uint64_t interrupted, injected, retried, idle_ns;
 	uint64_t ops[16];
 };

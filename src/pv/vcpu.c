@@ -304,8 +304,8 @@ static void on_shutdown(struct pv_vcpu *v, uint64_t reason)
 	}
 }
 
-/* Other vCPUs must not use old translations when this returns: each is out of the guest, or on its way in past a
- * look at its flag. */
+/* Other vCPUs must not use old translations when this returns: each has dropped them, or sleeps and will drop them
+ * before guest code runs again, or waits here itself, which is inside the shim. */
 static void flush_others(struct pv_vcpu *v, uint64_t mask)
 {
 	struct pv_domain *d = v->d;
@@ -319,16 +319,19 @@ static void flush_others(struct pv_vcpu *v, uint64_t mask)
 		if (atomic_load_explicit(&t->state, memory_order_seq_cst) == VCPU_GUEST)
 			vcpu_kick(&t->cpu);
 	}
+	atomic_store_explicit(&v->flushing, true, memory_order_seq_cst);
 	for (unsigned i = 0; i < d->vcpus; i++) {
 		struct pv_vcpu *t = &d->vcpu[i];
 
-		if (t == v || !(mask >> i & 1))
-			continue;
-		while (atomic_load_explicit(&t->state, memory_order_seq_cst) == VCPU_GUEST &&
+		while (t != v && (mask >> i & 1) &&
 		       __atomic_load_n(&t->page->flush, __ATOMIC_SEQ_CST) &&
+		       atomic_load_explicit(&t->up, memory_order_acquire) &&
+		       atomic_load_explicit(&t->state, memory_order_seq_cst) != VCPU_BLOCKED &&
+		       !atomic_load_explicit(&t->flushing, memory_order_seq_cst) &&
 		       !atomic_load_explicit(&d->stopping, memory_order_acquire))
 			sched_yield();
 	}
+	atomic_store_explicit(&v->flushing, false, memory_order_seq_cst);
 }
 
 static void set_xcr0(struct pv_vcpu *v, uint64_t value)
@@ -513,8 +516,11 @@ static void *thread(void *arg)
 		fresh = false;
 		atomic_store_explicit(&v->state, VCPU_GUEST, memory_order_seq_cst);
 		/* Woken since the last look, and not on the way to the shim's own look: look again. */
-		if (atomic_exchange_explicit(&v->wake, 0, memory_order_seq_cst) && !in_shim &&
-		    event_is_due(v))
+		bool woken = atomic_exchange_explicit(&v->wake, 0, memory_order_seq_cst) &&
+			     event_is_due(v);
+
+		if (!in_shim && (woken || __atomic_load_n(&v->page->flush, __ATOMIC_SEQ_CST)) &&
+		    v->retry_at == 0)
 			v->cpu.run->immediate_exit = 1;
 		int r = vcpu_enter(&v->cpu);
 
