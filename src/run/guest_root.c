@@ -6,7 +6,7 @@
  * mkfs.erofs runs in a mount namespace of its own in which the layers are one overlay.
  *
  * Trust: file names and content are the image's; mkfs.erofs reads them as data. Threads: none.
- * #syscalls: open mkdir rename unlink fork unshare mount execve wait4 getdents64
+ * #syscalls: open mkdir rename unlink fork unshare mount statx symlink readlinkat execve wait4 getdents64
  */
 #include "run/guest_root.h"
 
@@ -143,36 +143,100 @@ static int make_and_open(const struct container_overlay *layers, const char *dir
 	return r < 0 ? r : fd;
 }
 
-/* Layers are named by their digests, so their paths say what is in them. */
-static void layers_key(const struct container_overlay *layers, char *out)
+/* Which layers: their places may be used again for others, their inodes with these birth times not. */
+static int layers_key(const struct container_overlay *layers, char *out, struct err *e)
 {
-	struct sha256 h;
 	uint8_t digest[32];
+	struct sha256 h;
 
 	sha256_init(&h);
-	for (size_t i = 0; layers->lower[i]; i++)
+	for (size_t i = 0; layers->lower[i]; i++) {
+		struct statx st;
+
+		if (statx(AT_FDCWD, layers->lower[i], 0, STATX_INO | STATX_BTIME, &st) < 0)
+			return err_sys(e, -errno, "guest root: layer '%s'", layers->lower[i]);
+		const uint64_t id[4] = { st.stx_ino,
+					 (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor,
+					 (uint64_t)st.stx_btime.tv_sec, st.stx_btime.tv_nsec };
+
+		sha256_add(&h, id, sizeof(id));
 		sha256_add(&h, layers->lower[i], strlen(layers->lower[i]) + 1);
+	}
 	sha256_finish(&h, digest);
 	for (size_t i = 0; i < sizeof(digest); i++)
 		snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	return 0;
+}
+
+/* Whether the lowest layer that an image was made of is still there, by the link KEY.from. */
+static bool layers_gone(int store, const char *key)
+{
+	char name[80], to[PATH_MAX];
+	int n = snprintf(name, sizeof(name), "%s.from", key);
+	ssize_t len = n < 0 ? -1 : readlinkat(store, name, to, sizeof(to) - 1);
+
+	if (len <= 0)
+		return len < 0 && errno == ENOENT;
+	to[len] = '\0';
+	return access(to, F_OK) < 0 && errno == ENOENT;
+}
+
+/* Images of layers that were collected go when another one is made; guests that run keep theirs open. */
+static void prune(const char *store)
+{
+	cleanup_closedir DIR *d = opendir(store);
+
+	for (struct dirent *de; d && (de = readdir(d));) {
+		char key[65], name[80];
+
+		if (strlen(de->d_name) != 64 + strlen(".erofs") || !str_ends(de->d_name, ".erofs"))
+			continue;
+		memcpy(key, de->d_name, 64);
+		key[64] = '\0';
+		if (!layers_gone(dirfd(d), key))
+			continue;
+		unlinkat(dirfd(d), de->d_name, 0);
+		snprintf(name, sizeof(name), "%s.from", key);
+		unlinkat(dirfd(d), name, 0);
+	}
+}
+
+/* The cached image of the layers, made when it is missing. */
+static int open_cached(const struct container_overlay *layers, const char *store, struct err *e)
+{
+	char path[PATH_MAX + 80], from[PATH_MAX + 80], key[65];
+	int r = layers_key(layers, key, e);
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/%s.erofs", store, key);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd >= 0 ? fd : err_sys(e, -errno, "open '%s'", path);
+	prune(store);
+	/* The link first: an image without one would be pruned. */
+	snprintf(from, sizeof(from), "%s/%s.from", store, key);
+	size_t last = 0;
+
+	while (layers->lower[last + 1])
+		last++;
+	if (symlink(layers->lower[last], from) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "create '%s'", from);
+	return make_and_open(layers, NULL, store, path, e);
 }
 
 int guest_root_open(const struct container_overlay *layers, const char *root, const char *bundle,
 		    struct err *e)
 {
-	char store[PATH_MAX], path[PATH_MAX * 2], key[65];
+	char store[PATH_MAX], path[PATH_MAX * 2];
 	int r = store_path(store, sizeof(store), e);
 
 	if (r < 0)
 		return r;
 	if (layers && layers->lower && layers->lower[0]) {
-		layers_key(layers, key);
-		snprintf(path, sizeof(path), "%s/%s.erofs", store, key);
-		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		int fd = open_cached(layers, store, e);
 
-		if (fd >= 0 || errno != ENOENT)
-			return fd >= 0 ? fd : err_sys(e, -errno, "open '%s'", path);
-		fd = make_and_open(layers, NULL, store, path, e);
 		return fd < 0 ? err_wrap(e, "guest root") : fd;
 	}
 	if (!root)
