@@ -5,32 +5,15 @@
  */
 #include "cli/cli.h"
 #include "cli/each.h"
-#include "run/detach.h"
+#include "cli/opt_stop.h"
 #include "run/events.h"
 #include "run/lifecycle.h"
 
-struct settings {
-	const char *time, *signal;
-};
-
-static const struct opt opts[] = {
-	OPT_STRING('t', "time", "SECONDS", struct settings, time,
-		   "Time until SIGKILL, -1: never (10)"),
-	OPT_STRING('s', "signal", "SIGNAL", struct settings, signal, "Signal to send first"),
-	OPT_END,
-};
-
 static int restart(struct subject *s, const char *root, void *arg, struct err *e)
 {
-	const struct settings *set = arg;
-	int64_t ms = s->rec.stop_timeout_ms;
-	int sig = 0, status;
-	int r = set->signal ? signal_parse(set->signal, &sig, e) : 0;
+	int status;
+	int r = stop_by_settings(s, root, arg, e);
 
-	if (!r && set->time)
-		r = seconds_parse(set->time, &ms, e);
-	if (!r)
-		r = lifecycle_stop(s, root, sig, ms, e);
 	if (!r)
 		r = subject_reopen(s, root, false, e);
 	if (!r)
@@ -50,8 +33,8 @@ const struct command cmd_restart = {
 	.name = "restart",
 	.args = "INSTANCE...",
 	.summary = "Stop and start instances",
-	.opts = opts,
-	.settings_size = sizeof(struct settings),
+	.opts = stop_opts,
+	.settings_size = sizeof(struct stop_settings),
 	.run = run,
 	.min_args = 1,
 	.max_args = -1,

@@ -5,30 +5,11 @@
  */
 #include "cli/cli.h"
 #include "cli/each.h"
-#include "run/detach.h"
-#include "run/lifecycle.h"
-
-struct settings {
-	const char *time, *signal;
-};
-
-static const struct opt opts[] = {
-	OPT_STRING('t', "time", "SECONDS", struct settings, time,
-		   "Time until SIGKILL, -1: never (10)"),
-	OPT_STRING('s', "signal", "SIGNAL", struct settings, signal, "Signal to send first"),
-	OPT_END,
-};
+#include "cli/opt_stop.h"
 
 static int stop(struct subject *s, const char *root, void *arg, struct err *e)
 {
-	const struct settings *set = arg;
-	int64_t ms = s->rec.stop_timeout_ms;
-	int sig = 0;
-	int r = set->signal ? signal_parse(set->signal, &sig, e) : 0;
-
-	if (!r && set->time)
-		r = seconds_parse(set->time, &ms, e);
-	return r ? r : lifecycle_stop(s, root, sig, ms, e);
+	return stop_by_settings(s, root, arg, e);
 }
 
 static int run(void *settings, int argc, char **argv, struct err *e)
@@ -41,8 +22,8 @@ const struct command cmd_stop = {
 	.name = "stop",
 	.args = "INSTANCE...",
 	.summary = "Stop instances",
-	.opts = opts,
-	.settings_size = sizeof(struct settings),
+	.opts = stop_opts,
+	.settings_size = sizeof(struct stop_settings),
 	.run = run,
 	.min_args = 1,
 	.max_args = -1,

@@ -52,13 +52,3 @@ int each_subject(char *const *words, int n, bool echo, each_fn *fn, void *arg, s
 {
 	return each(words, n, echo, false, fn, arg, e);
 }
-
-int seconds_parse(const char *s, int64_t *ms, struct err *e)
-{
-	int64_t v;
-
-	if (str_to_i64(s, &v) || v < -1 || v > 1000000)
-		return err_set(e, -EINVAL, "'%s': expected seconds, or -1", s);
-	*ms = v < 0 ? -1 : v * 1000;
-	return 0;
-}

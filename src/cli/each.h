@@ -15,6 +15,3 @@ int each_subject(char *const *words, int n, bool echo, each_fn *fn, void *arg, s
 /* The same; with `force` a word that names nothing is no error. */
 int each_subject_or_missing(char *const *words, int n, bool force, each_fn *fn, void *arg,
 			    struct err *e);
-
-/* "10", "-1": seconds on the command line as milliseconds, -1 for ever. 0 or -EINVAL. */
-int seconds_parse(const char *s, int64_t *ms, struct err *e);
