@@ -331,3 +331,20 @@ def test_killing_the_runtime_leaves_nothing_that_force_cannot_clear(box, moment)
     box.create()
     box("start", box.id)
     assert box.status() == "running"
+
+
+@pytest.mark.parametrize("moment", range(0, 20))
+@pytest.mark.parametrize("verb", ["run", "start", "delete"])
+def test_killing_other_verbs_leaves_nothing_either(box, verb, moment):
+    if verb == "run":
+        box.write()
+    else:
+        box.create()
+    words = {"run": ("run", box.id), "start": ("start", box.id), "delete": ("delete", "--force", box.id)}[verb]
+    with open(box.path / "o", "w") as out:
+        p = subprocess.Popen(box.command(*words), stdout=out, stderr=out, cwd=box.path)
+        time.sleep(moment * 0.0006)
+        p.kill()
+        p.wait()
+    box("delete", "--force", box.id)
+    assert not box.leftovers()
