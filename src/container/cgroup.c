@@ -229,12 +229,12 @@ int cgroup_create_in(struct cgroup *cg, const struct cgroup_layout *l,
 		r = add_dir(cg, &l->h[i], wish, e);
 	if (!r && cg->rootless)
 		drop_refused(cg);
+	if (!r)
+		r = apply_all(cg, wish, e);
 	if (!r && !cg->n)
 		log_warn("no cgroup is delegated to this user: '%s' runs without limits and "
 			 "accounting",
 			 wish->id);
-	if (!r)
-		r = apply_all(cg, wish, e);
 	if (!r)
 		r = cgroup_open(cg, e);
 	if (r) {

@@ -293,6 +293,78 @@ def test_devices_by_bpf_on_v2(tmp_path):
         oci.clean()
 
 
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+
+
+@pytest.fixture
+def ordinary(tmp_path_factory):
+    """A runtime that an ordinary user calls, with a bundle that is his."""
+    import tempfile
+    with tempfile.TemporaryDirectory(prefix="warren-cg-") as folder:
+        program = shutil.copy(OCI, folder)
+
+        def make(*prefix):
+            one = Runtime(Path(folder), prefix=[*prefix, *NOBODY], env={"XDG_RUNTIME_DIR": folder})
+            one.base = [*prefix, *NOBODY, program, "--root", f"{folder}/state"]
+            subprocess.run(["chown", "-R", "65534:65534", folder], check=True)
+            return one
+
+        os.chmod(folder, 0o755)
+        yield make
+
+
+def own(config):
+    """As `spec --rootless` writes it, for the user nobody."""
+    config["linux"].pop("resources")
+    config["linux"]["namespaces"] = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "user")]
+    for kind in ("uidMappings", "gidMappings"):
+        config["linux"][kind] = [{"containerID": 0, "hostID": 65534, "size": 1}]
+    config["mounts"] = [mount for mount in config["mounts"] if mount["type"] in ("proc", "tmpfs")]
+
+
+def test_an_ordinary_user_goes_without_and_is_told(ordinary):
+    oci = ordinary()
+    name = oci.start(change=own)
+    assert "runs without limits" in (oci.folder / "out").read_text()
+    assert len(json.loads(oci("ps", "--format", "json", name).stdout)) == 1
+    paused = oci("pause", name, check=False)
+    assert paused.returncode and "no freezer" in paused.stderr
+    oci("kill", "--all", name, "KILL")
+    oci.clean()
+
+    def limited(config):
+        own(config)
+        config["linux"]["resources"] = {"memory": {"limit": 64 << 20}}
+
+    status, text = oci.create(["true"], change=limited, check=False)
+    assert status and "memory.limit" in text and "delegated" in text and "without limits" not in text, text
+
+
+def test_an_ordinary_user_uses_what_is_delegated(ordinary):
+    top = next((top for top in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if Path(top, "cgroup.procs").exists()
+                and Path(top, "cgroup.controllers").exists()), None)
+    if not top:
+        pytest.skip("this host has no cgroup v2")
+    place = Path(top, f"warren-deleg-{os.getpid()}")
+    (place / "me").mkdir(parents=True)
+    try:
+        for file in (place, place / "cgroup.procs", place / "cgroup.subtree_control", place / "me",
+                     place / "me/cgroup.procs"):
+            os.chown(file, 65534, 65534)
+        oci = ordinary("sh", "-c", f"echo $$ > {place}/me/cgroup.procs && exec \"$@\"", "-")
+        name = oci.start(change=own)
+        assert (place / name).is_dir() and "without limits" not in (oci.folder / "out").read_text()
+        oci("pause", name)
+        assert oci.state(name)["status"] == "paused"
+        oci("resume", name)
+        oci("kill", "--all", name, "KILL")
+        oci.clean()
+        assert not (place / name).exists()
+    finally:
+        wait_for(lambda: subprocess.run(f"rmdir {place}/* {place} 2>/dev/null", shell=True, check=False)
+                 and not place.exists())
+
+
 class Systemd:
     def __init__(self, folder, mode=""):
         self.address = f"unix:path={folder}/bus"
