@@ -37,3 +37,7 @@ int guest_terminal(const struct oci_process *pr, int console_socket, int *master
 
 /* Packs or unpacks in the guest; `fd` carries the tar stream. */
 int guest_copy(struct instance *in, bool put, const char *path, int fd, struct err *e);
+
+/* cp by docker's rules, between `host` ("-": a tar stream on our stdin or stdout) and the running guest. */
+int guest_cp(struct instance *in, bool into, const char *host, const char *inside, bool archive,
+	     struct err *e);

@@ -92,6 +92,10 @@ struct wall_ops {
 	int64_t (*oom_kills)(struct instance *in);
 	/* Pids as the host sees them; `*pids` is to be freed. Their number. */
 	int (*pids)(struct instance *in, pid_t **pids, struct err *e);
+	/* cp for instances whose files the host cannot reach; NULL: through the process's root. `host` may
+	 * be "-", a tar stream. */
+	int (*copy)(struct instance *in, bool into, const char *host, const char *inside,
+		    bool archive, struct err *e);
 	/* After the end (with `force`: ends it first): poststop hooks, cgroup, everything but the
 	 * directory. `spec` may be NULL when it could not be read. Harmless when repeated. */
 	int (*cleanup)(struct instance *in, const struct oci_spec *spec, bool force, struct err *e);

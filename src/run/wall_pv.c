@@ -173,5 +173,6 @@ const struct wall_ops wall_pv = {
 	.update = guest_update,
 	.stats = guest_stats,
 	.pids = guest_pids,
+	.copy = guest_cp,
 	.cleanup = guest_cleanup,
 };

@@ -161,5 +161,6 @@ const struct wall_ops wall_vm = {
 	.update = guest_update,
 	.stats = guest_stats,
 	.pids = guest_pids,
+	.copy = guest_cp,
 	.cleanup = guest_cleanup,
 };

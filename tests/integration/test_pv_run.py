@@ -206,6 +206,24 @@ def test_logs_and_stats(place, run):
         warren(place, "rm", "-f", name)
 
 
+def test_copy_both_ways(instance, place, tmp_path):
+    (tmp_path / "d/sub").mkdir(parents=True)
+    (tmp_path / "d/sub/f").write_text("content\n")
+    (tmp_path / "one").write_text("1\n")
+    for source, target in (("one", "/tmp"), ("one", "/tmp/renamed"), ("d", "/tmp/fresh")):
+        done = warren(place, "cp", str(tmp_path / source), f"{instance}:{target}")
+        assert done.returncode == 0, done.stderr
+    done = warren(place, "exec", instance, "cat", "/tmp/one", "/tmp/renamed", "/tmp/fresh/sub/f")
+    assert done.stdout == "1\n1\ncontent\n"
+    (tmp_path / "out").mkdir()
+    for source, target in (("/tmp/fresh", "out"), ("/tmp/fresh", "out/other"), ("/tmp/one", "out/file")):
+        done = warren(place, "cp", f"{instance}:{source}", str(tmp_path / target))
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/fresh/sub/f").read_text() == (tmp_path / "out/other/sub/f").read_text() == "content\n"
+    assert (tmp_path / "out/file").read_text() == "1\n"
+    assert warren(place, "cp", f"{instance}:/not/there", str(tmp_path)).returncode != 0
+
+
 # ---- what only a guest has ----
 
 def test_own_kernel(place):
