@@ -7,11 +7,12 @@
 #include "cli/cli.h"
 
 extern const struct command cmd_attach;
+extern const struct command cmd_build;
 extern const struct command cmd_commit;
 extern const struct command cmd_complete;
 extern const struct command cmd_completion;
-extern const struct command cmd_cp;
 extern const struct command cmd_console;
+extern const struct command cmd_cp;
 extern const struct command cmd_create;
 extern const struct command cmd_diff;
 extern const struct command cmd_doctor;
@@ -59,11 +60,12 @@ extern const struct command cmd_wait;
 /* clang-format off */
 const struct command *const commands[] = {
 	&cmd_attach,
+	&cmd_build,
 	&cmd_commit,
 	&cmd_complete,
 	&cmd_completion,
-	&cmd_cp,
 	&cmd_console,
+	&cmd_cp,
 	&cmd_create,
 	&cmd_diff,
 	&cmd_doctor,

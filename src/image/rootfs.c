@@ -27,7 +27,8 @@
 
 static int open_inside(int dir, const char *path, uint64_t flags)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC | O_NONBLOCK,
+	/* A FIFO must not make us wait; with O_PATH nothing is opened, and the kernel refuses the flag. */
+	struct open_how how = { .flags = flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NONBLOCK),
 				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
 	long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
 
@@ -93,6 +94,40 @@ int image_rootfs_read(const struct image_list *dirs, const char *path, struct bu
 			return S_ISREG(st.st_mode) ? read_all(fd, out) : -ENOENT;
 		if (hides(layer, path))
 			return -ENOENT;
+	}
+	return -ENOENT;
+}
+
+int image_rootfs_stat(const struct image_list *dirs, const char *path, struct stat *st, char *real,
+		      size_t size)
+{
+	for (size_t i = dirs->n; i-- > 0;) {
+		cleanup_fd int layer = open(dirs->v[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+		char link[64], where[PATH_MAX];
+
+		if (layer < 0)
+			return -errno;
+		cleanup_fd int fd = open_inside(layer, path, O_PATH);
+
+		if (fd < 0 && hides(layer, path))
+			return -ENOENT;
+		if (fd < 0)
+			continue;
+		if (fstat(fd, st) < 0)
+			return -errno;
+		if (S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0))
+			return -ENOENT;
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(link, where, sizeof(where) - 1);
+		size_t skip = strlen(dirs->v[i]);
+
+		if (n < 0 || (size_t)n < skip)
+			return n < 0 ? -errno : -ESTALE;
+		where[n] = '\0';
+		const char *rest = where + skip;
+
+		snprintf(real, size, "%s", rest + strspn(rest, "/"));
+		return 0;
 	}
 	return -ENOENT;
 }

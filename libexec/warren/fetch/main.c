@@ -606,5 +606,5 @@ int main(void)
 	registry_message(buf_str(&a.other), a.other.len, message, sizeof(message));
 	put("message", message);
 	printf("bytes %llu\n", (unsigned long long)a.got);
-	return fflush(stdout) ? 1 : 0;
+	_exit(fflush(stdout) ? 1 : 0);
 }

@@ -6,7 +6,7 @@
  * with one JSON object a line: results, {"status": TEXT} for progress, and {"error": TEXT, "code": -ERRNO} at the
  * end when it failed (exit status 1).
  *
- * Verbs: commit image= upper= [name= author= message= created_by= change=...]; export image= upper= fd=; load source= (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
+ * Verbs: commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; load source= (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
  * prune [all=1]; usage; repair; pull image= [insecure=1]; push image= [destination=]; login registry=; logout registry=
  * (user and password in the environment, WARREN_CREDENTIALS=user:password); layer digest= size= diff_id= name= (one layer of a
  * pull, started by it).
@@ -113,8 +113,7 @@ static int do_commit(struct store *s, const struct words *w, struct err *e)
 	const char **changes = calloc((size_t)w->n + 1, sizeof(*changes));
 	int r = changes ? need(w, "image", &c.image, e) : -ENOMEM;
 
-	if (!r)
-		r = need(w, "upper", &c.upper, e);
+	c.upper = word(w, "upper");
 	for (int i = 0; !r && i < w->n; i++)
 		if (str_after(w->v[i], "change="))
 			changes[c.changes_n++] = str_after(w->v[i], "change=");

@@ -75,18 +75,48 @@ static int layers_of(struct store *s, const char *id, struct layer *out, struct 
 	return r ? r : n;
 }
 
+static struct json_object *object_in(struct json_object *o, const char *key, enum json_type type)
+{
+	struct json_object *v = NULL;
+
+	if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, type)) {
+		v = type == json_type_array ? json_object_new_array() : json_object_new_object();
+		json_object_object_add(o, key, v);
+	}
+	return v;
+}
+
+/* "NAME=value" in place of an earlier one of this name. */
+static void set_pair(struct json_object *list, const char *pair)
+{
+	size_t n = strcspn(pair, "=") + 1;
+
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		const char *old = json_object_get_string(json_object_array_get_idx(list, i));
+
+		if (old && strncmp(old, pair, n) == 0) {
+			json_object_array_put_idx(list, i, json_object_new_string(pair));
+			return;
+		}
+	}
+	json_object_array_add(list, json_object_new_string(pair));
+}
+
 /* CMD ["a"] and its like, as docker's --change. */
 static int change(struct json_object *config, const char *wish, struct err *e)
 {
 	static const struct {
 		const char *word, *key;
-		enum { LIST, TEXT, APPEND } kind;
+		enum { LIST, TEXT, APPEND, KEY, PAIR } kind;
 	} known[] = { { "CMD", "Cmd", LIST },
 		      { "ENTRYPOINT", "Entrypoint", LIST },
 		      { "USER", "User", TEXT },
 		      { "WORKDIR", "WorkingDir", TEXT },
 		      { "STOPSIGNAL", "StopSignal", TEXT },
-		      { "ENV", "Env", APPEND } };
+		      { "ENV", "Env", APPEND },
+		      { "EXPOSE", "ExposedPorts", KEY },
+		      { "VOLUME", "Volumes", KEY },
+		      { "LABEL", "Labels", PAIR } };
 	size_t n = strcspn(wish, " \t=");
 	const char *value = wish + n + strspn(wish + n, " \t=");
 	struct json_object *v = NULL, *list = NULL;
@@ -106,7 +136,23 @@ static int change(struct json_object *config, const char *wish, struct err *e)
 			char pair[4096];
 
 			snprintf(pair, sizeof(pair), "%.*s=%s", (int)(sep - value), value, sep + 1);
-			json_object_array_add(list, json_object_new_string(pair));
+			set_pair(list, pair);
+			return 0;
+		}
+		if (known[i].kind == KEY) {
+			json_object_object_add(object_in(config, known[i].key, json_type_object),
+					       value, json_object_new_object());
+			return 0;
+		}
+		if (known[i].kind == PAIR) {
+			char key[256];
+			const char *sep = strchr(value, '=');
+
+			if (!sep || sep == value || (size_t)(sep - value) >= sizeof(key))
+				break;
+			snprintf(key, sizeof(key), "%.*s", (int)(sep - value), value);
+			json_object_object_add(object_in(config, known[i].key, json_type_object),
+					       key, json_object_new_string(sep + 1));
 			return 0;
 		}
 		if (known[i].kind == LIST && *value == '[') {
@@ -126,22 +172,10 @@ static int change(struct json_object *config, const char *wish, struct err *e)
 		json_object_object_add(config, known[i].key, v);
 		return 0;
 	}
-	return err_set(
-		e, -EINVAL,
-		"--change '%s': expected CMD, ENTRYPOINT, ENV, USER, WORKDIR or STOPSIGNAL and "
-		"its value",
-		wish);
-}
-
-static struct json_object *object_in(struct json_object *o, const char *key, enum json_type type)
-{
-	struct json_object *v = NULL;
-
-	if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, type)) {
-		v = type == json_type_array ? json_object_new_array() : json_object_new_object();
-		json_object_object_add(o, key, v);
-	}
-	return v;
+	return err_set(e, -EINVAL,
+		       "--change '%s': expected CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, VOLUME, "
+		       "WORKDIR or STOPSIGNAL and its value",
+		       wish);
 }
 
 /* The image's configuration with one more layer and its history. */
@@ -168,9 +202,12 @@ static int new_config(struct store *s, const struct commit_request *c, const cha
 	json_object_object_add(o, "created", json_object_new_string(now));
 	if (c->author)
 		json_object_object_add(o, "author", json_object_new_string(c->author));
-	json_object_array_add(
-		object_in(object_in(o, "rootfs", json_type_object), "diff_ids", json_type_array),
-		json_object_new_string(diff_id));
+	if (diff_id)
+		json_object_array_add(object_in(object_in(o, "rootfs", json_type_object),
+						"diff_ids", json_type_array),
+				      json_object_new_string(diff_id));
+	else
+		json_object_object_add(line, "empty_layer", json_object_new_boolean(true));
 	json_object_object_add(line, "created", json_object_new_string(now));
 	json_object_object_add(
 		line, "created_by",
@@ -220,11 +257,12 @@ int image_commit(struct store *s, const struct commit_request *c, struct err *e)
 
 	if (n < 0)
 		return n;
-	r = new_layer(s, c->upper, &layers[n], e);
+	if (c->upper)
+		r = new_layer(s, c->upper, &layers[n], e);
 	if (!r)
-		r = new_config(s, c, id, layers[n].diff_id, &config, e);
+		r = new_config(s, c, id, c->upper ? layers[n].diff_id : NULL, &config, e);
 	return r ? r
-		 : image_add_made(s, buf_str(&config), layers, (size_t)n + 1, names,
+		 : image_add_made(s, buf_str(&config), layers, (size_t)n + !!c->upper, names,
 				  c->name ? 1 : 0, e);
 }
 
