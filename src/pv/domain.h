@@ -94,6 +94,8 @@ struct pv_domain {
 	struct store *store;
 	struct pv_bell store_bell;
 	struct loop_fd store_event;
+	struct loop_timer store_recheck;
+	uint64_t store_recheck_ns; /* until the next one */
 	struct buf store_in, store_out;
 	struct pv_console console[PV_CONSOLES_MAX];
 	struct pv_blk *blk[PV_DISKS_MAX];

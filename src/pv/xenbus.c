@@ -27,6 +27,9 @@
 #define BACKLOG	    (64u << 10) /* unfetched replies that stop requests */
 #define BACKLOG_MAX (1u << 20)	/* more cannot arise from what was let in */
 
+#define RECHECK_NS     1000000ull
+#define RECHECK_MAX_NS 1000000000ull
+
 #define XVD_MAJOR_BASE (202u << 8)
 #define XVD_MINORS     16u
 
@@ -207,6 +210,7 @@ static void changed(void *arg, const char *path)
 static void cut_off(struct pv_domain *d, const char *why)
 {
 	pv_complain(d, "xenstore was cut off: %s", why);
+	loop_disarm(&d->store_recheck);
 	loop_unwatch(&d->loop, &d->store_event);
 	d->store_ring = GPA(0);
 }
@@ -303,8 +307,22 @@ static void exchange(struct pv_domain *d)
 			moved |= move_replies(d, r);
 		any |= moved;
 	} while (moved);
-	if (any)
+	if (any) {
 		pv_event_raise(d, PV_PORT_STORE);
+		d->store_recheck_ns = RECHECK_NS;
+	}
+	/* Linux decides whether to notify us before its own index is sure to be seen, so that a message which
+	 * crosses our look may come without an event: look again a little later, and while half a message
+	 * waits, at growing distances. */
+	if (d->store_ring.v && (any || (d->store_in.len && d->store_recheck_ns < RECHECK_MAX_NS))) {
+		loop_arm(&d->loop, &d->store_recheck, d->store_recheck_ns);
+		d->store_recheck_ns *= 2;
+	}
+}
+
+static void on_recheck(struct loop_timer *t)
+{
+	exchange(container_of(t, struct pv_domain, store_recheck));
 }
 
 static void on_store(struct loop_fd *s, uint32_t events)
@@ -361,6 +379,7 @@ int pv_xenbus_init(struct pv_domain *d, struct err *e)
 		if (!d->config.console[i].line)
 			add_device(d, "console", i, front, back, sizeof(front));
 	put(d, "", GUEST "/data");
+	d->store_recheck.fn = on_recheck;
 	pv_bell_open(d, &d->store_bell, PV_PORT_STORE);
 	if (d->store_bell.fd < 0)
 		return err_sys(e, -errno, "xenstore: eventfd");
@@ -375,6 +394,7 @@ void pv_xenbus_fini(struct pv_domain *d)
 	if (!d->store)
 		return;
 	loop_unwatch(&d->loop, &d->store_event);
+	loop_disarm(&d->store_recheck);
 	pv_bell_close(d, &d->store_bell);
 	store_free(d->store);
 	buf_fini(&d->store_in);
