@@ -218,8 +218,7 @@ static void move_member(struct json_object *from, const char *key, struct json_o
 	json_object_object_add(to, name, json_object_get(v));
 }
 
-/* docker's form of an image. */
-static struct json_object *describe(const struct image *img)
+struct json_object *images_describe(const struct image *img)
 {
 	struct json_object *doc = json_tokener_parse(img->config_json), *rootfs = NULL, *o;
 	struct json_object *tags = json_object_new_array(), *fs, *layers;
@@ -279,7 +278,7 @@ static int run_inspect(void *settings, int argc, char **argv, struct err *e)
 
 		if (r)
 			return r;
-		json_object_array_add(list, describe(&img));
+		json_object_array_add(list, images_describe(&img));
 		image_fini(&img);
 	}
 	return print_described(list, s->format, e);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "cli/opt.h"
 
+struct image;
 struct json_object;
 
 /* Asks the store (image/manage.h); prints its progress to stderr unless `quiet`, and hands the other lines to
@@ -24,3 +25,6 @@ int images_platform(const char *s, char words[3][64], size_t *n, struct err *e);
 void images_age(const char *rfc3339, int64_t unix_s, char *out, size_t size);
 /* "12.3MB", powers of 1000 as docker prints sizes. */
 void images_size(uint64_t bytes, char *out, size_t size);
+
+/* docker's form of an image, to be put by the caller. */
+struct json_object *images_describe(const struct image *img);

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from instances import eventually, kernels, plain_user, wall, warren  # noqa: F401
+from instances import eventually, make_image, kernels, plain_user, wall, warren  # noqa: F401
 
 LOOP = ["sh", "-c", "while :; do sleep 0.05; done"]
 
@@ -172,6 +172,16 @@ def test_inspect_shape(warren):
     assert one["HostConfig"]["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
     assert one["Isolation"] == warren.wall and one["Path"] == "sh" and one["Args"] == LOOP[1:]
     assert warren("inspect", "-f", "{{.Nope}}", "i").returncode == 125
+
+
+def test_inspect_finds_images_too(warren):
+    image = make_image(warren)
+    assert warren.inspect(image, "{{index .RepoTags 0}}").startswith("small")
+    warren.start(*LOOP, options=["--name", image])
+    assert warren.inspect(image, "{{.Name}}") == "/small"
+    assert warren.ok("inspect", "--type", "image", "-f", "{{.Os}}", image) == "linux\n"
+    done = warren("inspect", "--type", "container", image, "neither")
+    assert done.returncode == 125 and "neither" in done.stderr and json.loads(done.stdout)[0]["Name"] == "/small"
 
 
 def test_logs_options(warren):
