@@ -122,7 +122,10 @@ static void stream_settle(struct stream *s)
 		err_sanitize(&e);
 		agent_put_error(&a->tx, s->id, &e);
 	} else {
-		agent_put_u32(&a->tx, AGENT_EXIT, 0, s->id, (uint32_t)s->status);
+		bool oom = s->is_container && cgroup_oom_count(&s->c.cgroup) > 0;
+
+		agent_put_u32(&a->tx, AGENT_EXIT, oom ? AGENT_EXIT_OOM : 0, s->id,
+			      (uint32_t)s->status);
 	}
 	stream_free(s);
 	channel_kick(a);

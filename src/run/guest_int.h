@@ -24,6 +24,7 @@
 #define GUEST_SOCKET	 "guest.sock"
 #define GUEST_BOOT_LOG	 "boot.log"
 #define GUEST_END	 "guest.end" /* why the guest stopped, when not by itself */
+#define GUEST_OOM	 "guest.oom" /* exists when the OOM killer struck in the container */
 #define GUEST_DISKS	 4
 #define GUEST_SHARES_MAX 6
 /* Lines to the guest: 0 the kernel's console, 1 the agent's, then one a shared directory. */

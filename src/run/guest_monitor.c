@@ -311,6 +311,8 @@ static int agent_frame(struct monitor *m, const struct agent_frame *f)
 	case AGENT_EXIT:
 		if (s->ended)
 			return -EBADMSG;
+		if (s->is_main && f->flags & AGENT_EXIT_OOM)
+			file_replace(m->dir, GUEST_OOM, "", 0, 0600, 0);
 		guest_stream_end(s, (int)agent_u32(f, 0));
 		return 0;
 	case AGENT_OK:
@@ -675,6 +677,7 @@ static int set_up(struct monitor *m, struct guest_monitor_args *a, struct err *e
 	if (m->boot_log < 0)
 		return err_sys(e, -errno, "create '%s'", GUEST_BOOT_LOG);
 	unlinkat(m->dir, GUEST_END, 0);
+	unlinkat(m->dir, GUEST_OOM, 0);
 	r = start_vmm(m, a, e);
 	if (r < 0)
 		return r;

@@ -147,6 +147,11 @@ int guest_console(struct instance *in, int in_fd, int out_fd, struct err *e)
 	return r < 0 ? r : steal_fd(&sock);
 }
 
+int64_t guest_oom_kills(struct instance *in)
+{
+	return faccessat(in->dir, GUEST_OOM, F_OK, 0) == 0;
+}
+
 int guest_cleanup(struct instance *in, const struct oci_spec *spec, bool force, struct err *e)
 {
 	cleanup_fd int pidfd = instance_pidfd(in);

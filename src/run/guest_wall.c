@@ -34,11 +34,13 @@
 #include "wire/caps.h"
 
 #define MEMORY_DEFAULT (256ull << 20)
-#define MEMORY_MIN     (64ull << 20)
-#define MEMORY_MAX     (1ull << 40)
-#define MEMORY_UNIT    (2ull << 20)
-#define VCPUS_MAX      64
-#define CONFIG_MAX     (8u << 20)
+/* Besides a limit on the container, which the guest's own cgroup holds: for its kernel and the agent. */
+#define MEMORY_KERNEL (96ull << 20)
+#define MEMORY_MIN    (64ull << 20)
+#define MEMORY_MAX    (1ull << 40)
+#define MEMORY_UNIT   (2ull << 20)
+#define VCPUS_MAX     64
+#define CONFIG_MAX    (8u << 20)
 
 /* ---- what the VMM gets ---- */
 
@@ -64,7 +66,8 @@ static int choose_memory(struct guest_machine *g, const struct oci_spec *spec, s
 	else if (spec->linux_ && spec->linux_->resources &&
 		 spec->linux_->resources->memory.limit.set &&
 		 spec->linux_->resources->memory.limit.v > 0)
-		want = (uint64_t)spec->linux_->resources->memory.limit.v;
+		want = MEMORY_KERNEL +
+		       MIN((uint64_t)spec->linux_->resources->memory.limit.v, MEMORY_MAX);
 	if (want < MEMORY_MIN || want > MEMORY_MAX)
 		return err_set(e, -EINVAL, "memory: a guest needs at least %llu MB, not %llu MB",
 			       MEMORY_MIN >> 20, (unsigned long long)want >> 20);

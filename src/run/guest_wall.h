@@ -28,6 +28,7 @@ int guest_paused(struct instance *in);
 int guest_update(struct instance *in, const struct oci_resources *r, struct err *e);
 int guest_stats(struct instance *in, struct oci_stats *st, struct err *e);
 int guest_pids(struct instance *in, pid_t **pids, struct err *e);
+int64_t guest_oom_kills(struct instance *in);
 int guest_cleanup(struct instance *in, const struct oci_spec *spec, bool force, struct err *e);
 
 /* A terminal for a process inside: raw, since the guest's own does the editing. The master goes to

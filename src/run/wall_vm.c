@@ -162,5 +162,6 @@ const struct wall_ops wall_vm = {
 	.stats = guest_stats,
 	.pids = guest_pids,
 	.copy = guest_cp,
+	.oom_kills = guest_oom_kills,
 	.cleanup = guest_cleanup,
 };

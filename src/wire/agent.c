@@ -47,6 +47,15 @@ static const struct {
 	[AGENT_LOG] = { 0, 1024, false, false },
 };
 
+static bool flags_ok(enum agent_type type, uint16_t flags)
+{
+	if (shape[type].has_fd)
+		return flags <= 2;
+	if (type == AGENT_EXIT)
+		return flags <= AGENT_EXIT_OOM;
+	return !(flags & ~(shape[type].may_more ? AGENT_MORE : 0u));
+}
+
 int agent_frame_parse(const uint8_t *p, size_t n, struct agent_frame *out, struct err *e)
 {
 	if (n < AGENT_HEADER)
@@ -62,7 +71,7 @@ int agent_frame_parse(const uint8_t *p, size_t n, struct agent_frame *out, struc
 		return err_set(e, -EBADMSG,
 			       "agent protocol: frame of type %u with %u bytes, not %u to %u", type,
 			       length, min, max);
-	if (shape[type].has_fd ? flags > 2 : flags & ~(shape[type].may_more ? AGENT_MORE : 0u))
+	if (!flags_ok((enum agent_type)type, flags))
 		return err_set(e, -EBADMSG, "agent protocol: frame of type %u with flags %#x", type,
 			       flags);
 	if (n - AGENT_HEADER < length)

@@ -30,6 +30,7 @@
 #define AGENT_WINDOW_SIZE  65536u
 #define AGENT_REQUEST_MAX  (4u << 20) /* all frames of one request */
 #define AGENT_MORE	   0x8000u
+#define AGENT_EXIT_OOM	   1u /* the OOM killer struck in the container */
 #define AGENT_SIGNAL_ALL   1u /* SIGNAL: every process of the container */
 #define AGENT_CREATE_INIT  1u /* CREATE: a reaper of ours is PID 1 of the container */
 #define AGENT_STREAM_LIMIT 1024u
@@ -47,20 +48,20 @@ enum agent_type {
 	AGENT_OK,	 /* u32 value */
 	AGENT_REPLY,	 /* text, perhaps with AGENT_MORE */
 	AGENT_ERROR,	 /* i32 negative errno, text */
-	AGENT_EXIT,	 /* i32 as waitpid() gives it; ends the stream */
-	AGENT_STATS,	 /* REPLY: `data` of an `events --stats` object */
-	AGENT_PIDS,	 /* REPLY: JSON array */
-	AGENT_UPDATE,	 /* a JSON `resources` object; OK */
-	AGENT_PAUSE,	 /* the container's cgroup; OK */
-	AGENT_RESUME,	 /* OK */
-	AGENT_FREEZE,	 /* file systems; OK */
-	AGENT_THAW,	 /* OK */
-	AGENT_TIME,	 /* u64 ns since 1970; OK */
-	AGENT_ENTROPY,	 /* bytes; OK */
-	AGENT_SHUTDOWN,	 /* u32: 0 power off, 1 reboot; OK, then the guest goes down */
-	AGENT_PUT,	 /* directory; DATA 0 is a tar stream; OK, then EXIT 0 or ERROR */
-	AGENT_GET,	 /* path; OK, DATA 1 is a tar stream, EXIT 0 or ERROR */
-	AGENT_LOG,	 /* to the host, stream 0: a line */
+	AGENT_EXIT,   /* i32 as waitpid() gives it, flags perhaps AGENT_EXIT_OOM; ends the stream */
+	AGENT_STATS,  /* REPLY: `data` of an `events --stats` object */
+	AGENT_PIDS,   /* REPLY: JSON array */
+	AGENT_UPDATE, /* a JSON `resources` object; OK */
+	AGENT_PAUSE,  /* the container's cgroup; OK */
+	AGENT_RESUME, /* OK */
+	AGENT_FREEZE, /* file systems; OK */
+	AGENT_THAW,   /* OK */
+	AGENT_TIME,   /* u64 ns since 1970; OK */
+	AGENT_ENTROPY,	/* bytes; OK */
+	AGENT_SHUTDOWN, /* u32: 0 power off, 1 reboot; OK, then the guest goes down */
+	AGENT_PUT,	/* directory; DATA 0 is a tar stream; OK, then EXIT 0 or ERROR */
+	AGENT_GET,	/* path; OK, DATA 1 is a tar stream, EXIT 0 or ERROR */
+	AGENT_LOG,	/* to the host, stream 0: a line */
 	AGENT_TYPES,
 };
 

@@ -213,6 +213,8 @@ def test_image_and_writable_layer(warren):
     image = make_image(warren)
     done = warren("run", "--isolation", warren.wall, "--name", "im", image, "sh", "-c", "echo new > /made; cat /made")
     assert done.stdout == "new\n", done.stderr
+    if warren.wall != "container":
+        return  # what a guest writes beside volumes is in its memory, and goes with it
     assert warren.ok("diff", "im") == "A /made\n"
     again = warren("run", "--rm", "--isolation", warren.wall, image, "cat", "/made")
     assert again.returncode == 1
