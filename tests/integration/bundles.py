@@ -3,6 +3,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import time
 import uuid
@@ -16,6 +17,18 @@ APPLETS = ("sh ls cat echo sleep id uname ps true false env mkdir touch grep stt
 DEFAULT_CAPS = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
                 "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
                 "CAP_AUDIT_WRITE"]
+
+
+@pytest.fixture(autouse=True)
+def time_limit():
+    """A test that waits for a terminal or a socket fails after a minute instead of waiting on."""
+    def late(*_):
+        raise TimeoutError("the test took longer than 60 s")
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def runtime():

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from bundles import Bundle
+from bundles import Bundle, time_limit  # noqa: F401
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -21,6 +21,16 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def box(tmp_path):
     tmp_path.chmod(0o755)
     bundle = Bundle(tmp_path, ["true"])
+    yield bundle
+    bundle.destroy()
+
+
+@pytest.fixture
+def first(tmp_path_factory):
+    """Another container, whose namespaces are joined."""
+    folder = tmp_path_factory.mktemp("first")
+    folder.chmod(0o755)
+    bundle = Bundle(folder, ["sleep", "1000"])
     yield bundle
     bundle.destroy()
 
@@ -47,10 +57,7 @@ def test_new_namespace(box, kind, file):
 
 @pytest.mark.parametrize("kind,file", [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid"),
                                        ("cgroup", "cgroup")])
-def test_joined_namespace(box, kind, file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("first")
-    folder.chmod(0o755)
-    first = Bundle(folder, ["sleep", "1000"])
+def test_joined_namespace(box, first, kind, file):
     first.create()
     first("start", first.id)
     box.drop(kind)
@@ -59,13 +66,9 @@ def test_joined_namespace(box, kind, file, tmp_path_factory):
     if kind == "uts":
         del box.config["hostname"]
     assert box.out(f"readlink /proc/self/ns/{file}") == os.readlink(path)
-    first.destroy()
 
 
-def test_joined_user_namespace(box, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("first")
-    folder.chmod(0o755)
-    first = Bundle(folder, ["sleep", "1000"])
+def test_joined_user_namespace(box, first):
     ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     first.config["linux"]["namespaces"].append({"type": "user"})
     first.config["linux"].update(uidMappings=ids, gidMappings=ids)
@@ -76,7 +79,6 @@ def test_joined_user_namespace(box, tmp_path_factory):
     pid = first.state()["pid"]
     box.config["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{pid}/ns/user"})
     assert box.out("readlink /proc/self/ns/user; id -u") == os.readlink(f"/proc/{pid}/ns/user") + "\n0"
-    first.destroy()
 
 
 @pytest.mark.parametrize("kind,file", [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")])

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bundles import Bundle, runtime
+from bundles import Bundle, time_limit  # noqa: F401
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundles import Bundle
+from bundles import Bundle, time_limit  # noqa: F401
 
 USER = "warren-test"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become an ordinary user")
