@@ -188,7 +188,10 @@ int changes_list(struct subject *s, change_fn *fn, void *arg, struct err *e)
 {
 	struct bundle_overlay layers = { 0 };
 	struct oci_spec *spec = NULL;
-	int r = instance_load_config(&s->in, &spec, e);
+	int r = s->wall && s->wall->guest
+			? err_set(e, -EOPNOTSUPP,
+				  "'%s': what a guest wrote is on a disk of its own", s->rec.name)
+			: instance_load_config(&s->in, &spec, e);
 
 	int layered = r ? r : bundle_overlay_parse(spec, &layers, e);
 

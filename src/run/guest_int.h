@@ -221,6 +221,9 @@ struct guest_monitor_args {
 /* The monitor's process: never returns. */
 void guest_monitor_run(struct guest_monitor_args *a) __attribute__((noreturn));
 
+/* Ends this process as one of wait status `status` ended, so that whoever waits for us sees it. */
+void guest_exit_like(int status) __attribute__((noreturn));
+
 /* ---- guest_client.c: in other processes ---- */
 
 /* Connects to the monitor of the instance whose directory is `dir`. A socket, or -errno (-ESRCH: no

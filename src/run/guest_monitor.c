@@ -585,23 +585,6 @@ static int watch_signals(struct monitor *m)
 
 /* ---- life ---- */
 
-/* Ends as the command did, so that whoever waits for us sees its status. */
-static void __attribute__((noreturn)) exit_like(int status)
-{
-	struct rlimit none = { 0, 0 };
-	sigset_t all;
-
-	if (!WIFSIGNALED(status))
-		_exit(WEXITSTATUS(status));
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_DUMPABLE, 0);
-	signal(WTERMSIG(status), SIG_DFL);
-	kill(getpid(), WTERMSIG(status));
-	sigfillset(&all);
-	sigprocmask(SIG_UNBLOCK, &all, NULL);
-	_exit(128 + WTERMSIG(status));
-}
-
 static void write_end(struct monitor *m)
 {
 	if (m->end.code)
@@ -736,7 +719,7 @@ void guest_monitor_run(struct guest_monitor_args *a)
 	if (m.end.code && m.main && m.main->fds[2] >= 0)
 		dprintf(m.main->fds[2], "warren: %s\n", m.end.msg);
 	guest_clients_fini(&m);
-	exit_like(m.status);
+	guest_exit_like(m.status);
 }
 
 void guest_machine_fini(struct guest_machine *m)

@@ -174,7 +174,7 @@ int guest_cleanup(struct instance *in, const struct oci_spec *spec, bool force, 
 
 /* ---- processes inside ---- */
 
-static void __attribute__((noreturn)) end_like(int status)
+void guest_exit_like(int status)
 {
 	struct rlimit none = { 0, 0 };
 	sigset_t all;
@@ -182,6 +182,7 @@ static void __attribute__((noreturn)) end_like(int status)
 	if (!WIFSIGNALED(status))
 		_exit(WEXITSTATUS(status));
 	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
 	signal(WTERMSIG(status), SIG_DFL);
 	sigfillset(&all);
 	kill(getpid(), WTERMSIG(status));
@@ -244,9 +245,9 @@ static void __attribute__((noreturn)) waiter(int sock, int terminal)
 		int r = guest_answer(sock, &status, NULL, NULL);
 
 		if (r < 0) /* the guest is gone, and what ran in it */
-			end_like(SIGKILL);
+			guest_exit_like(SIGKILL);
 		if (r == AGENT_EXIT)
-			end_like((int)status);
+			guest_exit_like((int)status);
 	}
 }
 

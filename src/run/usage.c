@@ -107,7 +107,8 @@ int usage_read(struct subject *s, struct usage *u, struct err *e)
 		free(pids);
 	}
 	sum_io(&st, u);
-	read_net(s->in.pid, u);
+	if (!s->wall->guest) /* else it is the host's */
+		read_net(s->in.pid, u);
 	oci_stats_fini(&st);
 	return 0;
 }

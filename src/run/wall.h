@@ -66,6 +66,7 @@ struct wall_process {
 struct wall_ops {
 	const char *name;    /* "container": what --isolation takes and state.json says */
 	const char *summary; /* one line for help */
+	bool guest;	     /* its processes, network and files are behind a kernel of its own */
 
 	/* Whether it can work here and now, for this user: 0, or -errno with the failing check and
 	 * the mend. */

@@ -162,6 +162,7 @@ extern const struct wall_ops wall_pv;
 const struct wall_ops wall_pv = {
 	.name = "pv",
 	.summary = "a guest kernel of its own, paravirtual: needs /dev/kvm but no VT-x or AMD-V",
+	.guest = true,
 	.probe = probe,
 	.create = create,
 	.start = guest_start,

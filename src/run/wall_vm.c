@@ -150,6 +150,7 @@ extern const struct wall_ops wall_vm;
 const struct wall_ops wall_vm = {
 	.name = "vm",
 	.summary = "a guest kernel of its own behind hardware virtualization: VT-x or AMD-V",
+	.guest = true,
 	.probe = probe,
 	.create = create,
 	.start = guest_start,
