@@ -110,6 +110,10 @@ int main(int argc, char **argv)
 		o.whole |= streq(argv[i], "whole");
 	}
 	umask(0);
+	/* With a buffer of ours stdio asks nothing about the descriptor. */
+	static char lines[4096];
+
+	setvbuf(stdout, lines, _IOFBF, sizeof(lines));
 	/* Names in pax headers are UTF-8; libarchive turns them into the locale's. */
 	if (!setlocale(LC_CTYPE, "C.UTF-8"))
 		setlocale(LC_CTYPE, "en_US.UTF-8");
