@@ -21,6 +21,7 @@
 
 #define SECTORS_PER_PAGE 8u
 #define PAGE_BYTES	 4096u
+#define BATCH		 8u /* answers that wait for each other at most: an event costs the guest an exit */
 
 /* Turns segments into a vector. The number of entries, or -errno. */
 static int vector(struct blkring *b, unsigned segments, bool into_guest)
@@ -123,14 +124,22 @@ static int16_t perform(struct blkring *b, const union xen_blk_slot *q)
 
 static void answer(struct blkring *b, uint64_t id, uint8_t op, int16_t status)
 {
-	struct xen_blk_response rsp = { .id = id, .op = op, .status = status };
-	uint32_t old = b->rsp_prod++;
+	const struct xen_blk_response rsp = { .id = id, .op = op, .status = status };
 
-	b->slots[old % BLKRING_SLOTS].response = rsp;
+	b->slots[b->rsp_prod++ % BLKRING_SLOTS].response = rsp;
+}
+
+/* Shows the answers since the last time, and says so if the guest asked to hear of one of them. */
+static void publish(struct blkring *b)
+{
+	uint32_t fresh = b->rsp_prod - b->rsp_shown;
+
+	if (!fresh)
+		return;
+	b->rsp_shown = b->rsp_prod;
 	__atomic_store_n(&b->head->rsp_prod, b->rsp_prod, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (b->rsp_prod - __atomic_load_n(&b->head->rsp_event, __ATOMIC_RELAXED) <
-	    b->rsp_prod - old)
+	if (b->rsp_prod - __atomic_load_n(&b->head->rsp_event, __ATOMIC_RELAXED) < fresh)
 		b->notify(b->arg);
 }
 
@@ -139,9 +148,10 @@ bool blkring_drain(struct blkring *b, const _Atomic bool *stop)
 	for (;;) {
 		uint32_t prod = __atomic_load_n(&b->head->req_prod, __ATOMIC_ACQUIRE);
 
-		if (prod - b->req_cons > BLKRING_SLOTS) {
+		if (prod - b->req_cons > BLKRING_SLOTS)
 			return false;
-		}
+		if (prod == b->req_cons || b->rsp_prod - b->rsp_shown >= BATCH)
+			publish(b);
 		if (prod == b->req_cons) {
 			/* Ask for a notification, then look once more. */
 			__atomic_store_n(&b->head->req_event, b->req_cons + 1, __ATOMIC_SEQ_CST);
@@ -157,8 +167,10 @@ bool blkring_drain(struct blkring *b, const _Atomic bool *stop)
 		b->requests++;
 		b->refused += status != XEN_BLK_OKAY;
 		answer(b, q.rw.id, op, status);
-		if (atomic_load_explicit(stop, memory_order_acquire))
+		if (atomic_load_explicit(stop, memory_order_acquire)) {
+			publish(b);
 			return true;
+		}
 	}
 }
 
@@ -166,7 +178,7 @@ void blkring_start(struct blkring *b, void *page)
 {
 	b->head = page;
 	b->slots = (union xen_blk_slot *)(void *)((uint8_t *)page + sizeof(struct xen_ring_head));
-	b->req_cons = b->rsp_prod = 0;
+	b->req_cons = b->rsp_prod = b->rsp_shown = 0;
 }
 
 _Static_assert(sizeof(struct xen_ring_head) + BLKRING_SLOTS * sizeof(union xen_blk_slot) <=

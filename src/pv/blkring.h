@@ -20,7 +20,7 @@ struct blkring {
 	void *arg;
 	struct xen_ring_head *head; /* in guest memory */
 	union xen_blk_slot *slots;
-	uint32_t req_cons, rsp_prod; /* ours; those in `head` are never read back */
+	uint32_t req_cons, rsp_prod, rsp_shown; /* ours; those in `head` are never read back */
 	uint64_t requests, segments, refused;
 	struct iovec iov[BLKRING_SEGMENTS_MAX];
 	struct xen_blk_segment seg[BLKRING_SEGMENTS_MAX];
