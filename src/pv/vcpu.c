@@ -59,10 +59,14 @@ static void futex_wake(_Atomic uint32_t *word)
 
 void pv_vcpu_wake(struct pv_vcpu *v)
 {
-	atomic_store_explicit(&v->wake, 1, memory_order_seq_cst);
+	bool woken = atomic_exchange_explicit(&v->wake, 1, memory_order_seq_cst);
+
 	switch (atomic_load_explicit(&v->state, memory_order_seq_cst)) {
 	case VCPU_GUEST:
-		vcpu_kick(&v->cpu);
+		/* The flag is cleared between becoming VCPU_GUEST and entering: who finds it set comes before
+		 * that look, or after another's kick. */
+		if (!woken)
+			vcpu_kick(&v->cpu);
 		break;
 	case VCPU_BLOCKED:
 		futex_wake(&v->wake);
@@ -522,6 +526,12 @@ static void *thread(void *arg)
 		if (!in_shim && (woken || __atomic_load_n(&v->page->flush, __ATOMIC_SEQ_CST)) &&
 		    v->retry_at == 0)
 			v->cpu.run->immediate_exit = 1;
+		if (atomic_load_explicit(&d->stopping, memory_order_seq_cst) ||
+		    atomic_load_explicit(&d->paused, memory_order_seq_cst)) {
+			atomic_store_explicit(&v->state, VCPU_OUT, memory_order_seq_cst);
+			v->cpu.run->immediate_exit = 0;
+			continue;
+		}
 		int r = vcpu_enter(&v->cpu);
 
 		atomic_store_explicit(&v->state, VCPU_OUT, memory_order_seq_cst);
