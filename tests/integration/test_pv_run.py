@@ -316,7 +316,6 @@ def test_guest_that_powers_off(place):
 
 
 @pytest.mark.parametrize("options,text", [
-    (["-m", "16m"], "at least 64 MB"),
     (["--kernel", "nosuch"], "no kernel 'nosuch'"),
     (["--vcpus", "9999"], "vcpus: 1 to"),
     (["--pv-memory", "mixed"], "merged or isolated"),
