@@ -62,7 +62,7 @@ static void add_attr(struct request *r, unsigned short type, const void *p, size
 static int ask(int sock, struct request *r)
 {
 	_Alignas(struct nlmsghdr) char reply[1024];
-	const struct nlmsghdr *h = (void *)reply;
+	struct nlmsghdr *h = (void *)reply;
 
 	r->head.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
 	if (send(sock, r, r->head.nlmsg_len, 0) < 0)
@@ -73,12 +73,12 @@ static int ask(int sock, struct request *r)
 		return -errno;
 	if ((size_t)n < NLMSG_LENGTH(sizeof(struct nlmsgerr)) || h->nlmsg_type != NLMSG_ERROR)
 		return -EPROTO;
-	return ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
+	return ((struct nlmsgerr *)NLMSG_DATA(h))->error;
 }
 
-static void take_addr(const struct nlmsghdr *h, int index, struct addrs *out)
+static void take_addr(struct nlmsghdr *h, int index, struct addrs *out)
 {
-	const struct ifaddrmsg *m = NLMSG_DATA(h);
+	struct ifaddrmsg *m = NLMSG_DATA(h);
 	struct addr *a = &out->v[out->n];
 	int left = (int)IFA_PAYLOAD(h);
 
@@ -86,7 +86,7 @@ static void take_addr(const struct nlmsghdr *h, int index, struct addrs *out)
 		return;
 	a->msg = *m;
 	a->len = 0;
-	for (const struct rtattr *at = IFA_RTA(m); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+	for (struct rtattr *at = IFA_RTA(m); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
 		bool local = at->rta_type == IFA_LOCAL;
 
 		/* Without a peer both are the same; IPv6 has only the second. */
