@@ -3,7 +3,7 @@
  *
  * The parent points its children at the container's pid namespace and clones into the cgroup; the child enters
  * every other namespace with one setns on the pidfd of the container's init, which also moves it to the
- * container's root. Before that it is made undumpable, so that nobody inside can look at our program's memory or
+ * container's root. It is born undumpable, so that nobody inside can look at our program's memory or
  * descriptors, or reach its file, while it is on the way. Then it becomes the command as init does
  * (container/process.c).
  *
@@ -110,7 +110,6 @@ __attribute__((noreturn)) static void exec_main(struct exec *x)
 	struct err e = ERR_INIT;
 	int err = cgroup_join(x->x->cgroup, &e);
 
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	x->process.sync = x->sync_child;
 	if (!err)
 		err = process_affinity(x->process.process->cpu_affinity_final, &e);
@@ -201,12 +200,20 @@ static int make_child(struct exec *x, struct container *out, struct err *e)
 		.sync_parent = x->sync_parent,
 		.sync_child = x->sync_child,
 	};
+	/* Inherited by the clone: between that and a prctl of the child's own somebody inside could take hold of it. */
+	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(e, -errno, "hide from the container");
 	pid_t pid = clone_child(&plan, &out->pidfd, e);
 
 	if (pid == 0) {
 		close_fd(&x->sync_parent);
 		exec_main(x);
 	}
+	/* 2 is the kernel's to give. */
+	if (dumpable == 1)
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	out->pid = pid;
 	close_fd(&x->sync_child);
 	return pid < 0 ? pid : 0;

@@ -189,3 +189,18 @@ def test_terminal(box):
         pass
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4, text
     assert b"/dev/pts/0" in text
+
+
+def test_exec_cannot_be_taken_hold_of(box):
+    """Inside a user namespace that has CAP_SYS_PTRACE, a program on its way in is seen but not reached."""
+    attacker = box.root / "bin" / "attacker"
+    subprocess.run(["gcc", "-O1", "-static", "-o", str(attacker),
+                    str(Path(__file__).resolve().parent / "attacker.c")], check=True)
+    for kind in ("bounding", "effective", "permitted"):
+        box.config["process"]["capabilities"][kind].append("CAP_SYS_PTRACE")
+    box.config["process"]["args"] = ["attacker", "watch", "20"]
+    box.create()
+    box("start", box.id)
+    for _ in range(60):
+        box("exec", box.id, "true")
+    assert "HELD" not in (box.root / "report").read_text()
