@@ -102,8 +102,8 @@ def guests(build, place):
     root.mkdir()
     shutil.copy(work, root / "init")
     every = [Guest("host", lambda boot: [work, *(["boot"] if boot else [])], "no wall")]
-    walls = {"warren container": [], "warren pv, merged": ["--pv", "--annotation", "org.warren.pv.memory=merged"],
-             "warren pv, isolated": ["--pv", "--annotation", "org.warren.pv.memory=isolated"], "warren vm": ["--vm"]}
+    walls = {"warren container": [], "warren pv, merged": ["--pv", "--pv-memory", "merged"],
+             "warren pv, isolated": ["--pv", "--pv-memory", "isolated"], "warren vm": ["--vm"]}
     for name, words in walls.items():
         every.append(Guest(name, lambda boot, w=words: [build / "warren", "run", "--rm", *w, "--rootfs", root, "/init",
                                                         *(["boot"] if boot else [])]))

@@ -171,7 +171,8 @@ static int make_annotations(struct make *m)
 			return err_set(m->e, -EINVAL, "--annotation '%s': expected NAME=VALUE",
 				       wish);
 		snprintf(key, sizeof(key), "%.*s", (int)(eq - wish), wish);
-		if (str_after(key, "dev.warren."))
+		/* What a guest's machine is like may be wished for; the rest of the prefix is set here alone. */
+		if (str_after(key, "dev.warren.") && !str_after(key, "dev.warren.guest."))
 			return err_set(m->e, -EINVAL,
 				       "--annotation '%s': the prefix dev.warren. is "
 				       "Warren's own",

@@ -8,10 +8,10 @@
 #include "run/instance.h"
 
 /* Annotations of config.json that the pv and vm walls read. */
-#define GUEST_KERNEL	"io.warren.kernel"    /* a name of `warren kernel ls` */
-#define GUEST_APPEND	"io.warren.append"    /* words for the kernel's command line */
-#define GUEST_VCPUS	"io.warren.vcpus"     /* a number */
-#define GUEST_PV_MEMORY "io.warren.pv.memory" /* auto, merged, isolated */
+#define GUEST_KERNEL	"dev.warren.guest.kernel" /* a name of `warren kernel ls` */
+#define GUEST_APPEND	"dev.warren.guest.append" /* words for the kernel's command line */
+#define GUEST_VCPUS	"dev.warren.guest.vcpus"  /* a number */
+#define GUEST_PV_MEMORY "dev.warren.guest.memory" /* auto, merged, isolated */
 
 /* For `logs --boot`, `console`, `stats --hypervisor` and `inspect`. */
 int guest_boot_log(struct instance *in, int *fd, struct err *e);
