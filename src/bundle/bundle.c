@@ -26,8 +26,8 @@ static int share(struct make *m, const char *option, const char *value, const ch
 	*host = value && streq(value, "host");
 	if (!value || *host || streq(value, "private") || (also && streq(value, also)))
 		return 0;
-	return err_set(m->e, -EINVAL, "%s '%s': is none of host|private%s%s", option, value,
-		       also ? "|" : "", also ? also : "");
+	return err_set(m->e, -EINVAL, "%s '%s': expected host%s private%s%s", option, value,
+		       also ? "," : " or", also ? " or " : "", also ? also : "");
 }
 
 static int decide_namespaces(struct make *m)

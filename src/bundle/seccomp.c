@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "wire/caps.h"
@@ -308,8 +309,11 @@ static void convert_architectures(struct json_object *profile)
 
 int bundle_seccomp_file(const char *path, uint64_t caps, struct json_object **out, struct err *e)
 {
-	struct json_object *profile = json_object_from_file(path), *rules;
+	struct json_object *profile, *rules;
 
+	if (access(path, R_OK) < 0)
+		return err_sys(e, -errno, "'%s'", path);
+	profile = json_object_from_file(path);
 	if (!profile)
 		return err_set(e, -EINVAL, "'%s': cannot be read as JSON", path);
 	if (!json_object_is_type(profile, json_type_object)) {

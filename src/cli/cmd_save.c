@@ -72,9 +72,10 @@ static int run_save(void *settings, int argc, char **argv, struct err *e)
 
 	if (!r && rename(part, s->output) < 0)
 		r = err_sys(e, -errno, "'%s'", s->output);
-	if (r)
-		unlink(part);
-	return r;
+	if (!r)
+		return 0;
+	unlink(part);
+	return err_wrap(e, "save to '%s'", s->output), r;
 }
 
 extern const struct command cmd_save;

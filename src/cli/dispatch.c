@@ -105,10 +105,12 @@ int cli_dispatch(const struct command *const *table, const char *path, int argc,
 {
 	static char help_word[] = "--help";
 
-	if (argc > 2 && streq(argv[1], "help") && cli_find(table, argv[2])) {
+	if (argc > 2 && streq(argv[1], "help")) {
 		argv[1] = argv[2];
 		argv[2] = help_word;
 	}
+	if (argc == 2 && streq(argv[1], "--version") && cli_find(table, "version"))
+		argv[1] += 2;
 	if (argc < 2 || streq(argv[1], "--help") || streq(argv[1], "-h") ||
 	    streq(argv[1], "help")) {
 		help_overview(argc < 2 ? stderr : stdout, path, table);

@@ -75,8 +75,6 @@ int images_pull(const char *image, const char *platform, struct err *e)
 		argv[2 + i] = words[i];
 	if (!r && snprintf(name, sizeof(name), "image=%s", image) >= (int)sizeof(name))
 		r = err_set(e, -EINVAL, "image name '%.40s...' is too long", image);
-	if (!r)
-		fprintf(stderr, "Unable to find image '%s' locally\n", image);
 	r = r ? r : images_ask(argv, false, NULL, NULL, e);
 	return r ? err_wrap(e, "pull '%s'", image) : 0;
 }

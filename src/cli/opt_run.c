@@ -147,6 +147,7 @@ int run_create(const struct run_settings *set, int argc, char **argv, const char
 		.rootfs = set->rootfs,
 		.id = set->id,
 		.name = set->name,
+		.platform = set->platform,
 		.auto_remove = set->rm,
 		.stdin_once = set->bundle.interactive && !set->detach,
 		.stop_signal = set->stop_signal,
@@ -180,6 +181,7 @@ int run_create(const struct run_settings *set, int argc, char **argv, const char
 	if (!r)
 		r = launch_create(&l, root, s, &no_image, e);
 	if (r == -ENOENT && no_image && streq(when, "missing")) {
+		fprintf(stderr, "Unable to find image '%s' locally\n", l.image);
 		err_clear(e);
 		r = images_pull(l.image, set->platform, e);
 		if (!r)

@@ -64,11 +64,12 @@ static int check_controllers(const struct cgroup *cg, const struct oci_resources
 	for (int i = 0; i < cg->n; i++)
 		have |= cg->dirs[i].controllers;
 	const char *field = lacks(r, have, &controller);
+	const char *where = cg->rootless ? "is delegated to this user. See CG-03 of 'warren doctor'"
+					 : "on this host";
 
 	if (field)
 		return err_set(e, -EOPNOTSUPP, "linux.resources.%s: no %s controller %s", field,
-			       cgroup_controller_name(controller),
-			       cg->rootless ? "is delegated to this user" : "on this host");
+			       cgroup_controller_name(controller), where);
 	if (r->unified.n && !cgroup_dir_v2(cg))
 		return err_set(e, -EOPNOTSUPP, "linux.resources.unified: %s",
 			       cg->rootless ? "no cgroup v2 directory is delegated to this user"

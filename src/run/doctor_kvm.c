@@ -19,6 +19,7 @@
 #include "base/util.h"
 #include "machine/probe.h"
 #include "run/doctor_int.h"
+#include "run/guest_wall.h"
 
 void check_cpu(struct doctor_finding *f)
 {
@@ -53,11 +54,7 @@ void check_kvm_opens(struct doctor_finding *f)
 	if (fd < 0) {
 		int code = errno;
 
-		doctor_fail(f,
-			    code == ENOENT   ? "modprobe kvm_intel or kvm_amd"
-			    : code == EACCES ? "usermod -aG kvm $USER, and log in again"
-					     : "free the device",
-			    "/dev/kvm: %s", strerror(code));
+		doctor_fail(f, guest_kvm_mend(code), "/dev/kvm: %s", strerror(code));
 		return;
 	}
 	int version = ioctl(fd, KVM_GET_API_VERSION, 0);

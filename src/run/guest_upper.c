@@ -45,6 +45,12 @@ static int format(const char *path, struct err *e)
 	pid_t pid;
 	int r = spawn_with_stderr(&pid, argv[0], argv, (const int[3]){ -1, -1, -1 }, &stderr_fd, e);
 
+	/* An ordinary user's PATH often lacks the directory where distributions keep it. */
+	if (r == -ENOENT) {
+		err_clear(e);
+		r = spawn_with_stderr(&pid, "/sbin/mkfs.ext4", argv, (const int[3]){ -1, -1, -1 },
+				      &stderr_fd, e);
+	}
 	if (r == -ENOENT)
 		return err_set(e, r, "mkfs.ext4: not installed. Fix: apt-get install e2fsprogs");
 	return r < 0 ? r : spawn_finish(pid, stderr_fd, "mkfs.ext4", e);

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,17 +45,29 @@
 
 /* ---- what the VMM gets ---- */
 
-static int open_kvm(int *fd, struct err *e)
+const char *guest_kvm_mend(int code)
+{
+	struct stat st;
+
+	if (code == ENOENT)
+		return "modprobe kvm_intel or kvm_amd";
+	if (code != EACCES && code != EPERM)
+		return "free the device";
+	/* A group helps only where the device has one that may use it. */
+	if (stat("/dev/kvm", &st) == 0 && (st.st_gid == 0 || (st.st_mode & 060) != 060))
+		return "chmod 666 /dev/kvm, as root";
+	return "usermod -aG kvm $USER, and log in again";
+}
+
+int guest_kvm_open(int *fd, struct err *e)
 {
 	*fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (*fd >= 0)
 		return 0;
-	if (errno == EACCES || errno == EPERM)
-		return err_sys(
-			e, -errno,
-			"/dev/kvm (Fix: usermod -aG kvm $USER, or --isolation container) [KVM-02]");
-	return err_sys(e, -errno,
-		       "/dev/kvm (Fix: modprobe kvm, or --isolation container) [KVM-02]");
+	int code = errno;
+
+	return err_set(e, -code, "/dev/kvm: %s. Fix: %s; or use --isolation container [KVM-02]",
+		       strerrordesc_np(code), guest_kvm_mend(code));
 }
 
 static int choose_memory(struct guest_machine *g, const struct oci_spec *spec, struct err *e)
@@ -169,7 +182,7 @@ static int machine_open(const struct guest_kind *kind, struct guest_machine *g, 
 	if (r == 0)
 		r = choose_isolation(g, a->spec, e);
 	if (r == 0)
-		r = open_kvm(&g->kvm, e);
+		r = guest_kvm_open(&g->kvm, e);
 	if (r == 0)
 		r = choose_kernel(kind, g, a->spec, e);
 	if (r == 0)

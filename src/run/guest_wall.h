@@ -15,6 +15,11 @@ struct guest_kind {
 	guest_vmm_fn *vmm;
 };
 
+/* Opens /dev/kvm; the error names the mend. 0 or -errno. */
+int guest_kvm_open(int *fd, struct err *e);
+/* What an administrator does so that /dev/kvm opens, by the errno that it gave. */
+const char *guest_kvm_mend(int code);
+
 int guest_create(const struct guest_kind *kind, struct instance *in, const struct wall_create *a,
 		 struct wall_process *p, struct err *e);
 int guest_start(struct instance *in, const struct oci_spec *spec, struct wall_process *p,

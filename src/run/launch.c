@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/util.h"
 #include "bundle/bundle.h"
 #include "image/image.h"
 #include "os/file.h"
@@ -299,6 +300,24 @@ static int begin(const struct launch *l, struct subject *s, const char *root, st
 	return instance_new(&s->in, root, id, e);
 }
 
+/* Whether `want`, "OS[/ARCH[/VARIANT]]", is what the image is for. What the image does not say fits. */
+static int check_platform(const struct image *img, const char *want, struct err *e)
+{
+	const char *const have[] = { img->config.os, img->config.architecture,
+				     img->config.variant };
+	const char *p = want;
+
+	for (size_t i = 0; p && *p && i < ARRAY_SIZE(have); i++) {
+		size_t n = strcspn(p, "/");
+
+		if (have[i] && *have[i] && (strlen(have[i]) != n || memcmp(have[i], p, n) != 0))
+			return err_set(e, -ENOENT, "image '%s' is for %s/%s, not for %s", img->name,
+				       have[0] ? have[0] : "?", have[1] ? have[1] : "?", want);
+		p += n + (p[n] == '/');
+	}
+	return 0;
+}
+
 int launch_create(const struct launch *l, const char *root, struct subject *s, bool *no_image,
 		  struct err *e)
 {
@@ -318,6 +337,8 @@ int launch_create(const struct launch *l, const char *root, struct subject *s, b
 		r = registry_name_check(l->name, e);
 	if (!r && l->image) {
 		r = image_resolve(l->image, &img, e);
+		if (!r)
+			r = check_platform(&img, l->platform, e);
 		*no_image = r == -ENOENT;
 	}
 	if (!r)

@@ -14,6 +14,7 @@ enum { LAUNCH_STOP_TIMEOUT_DEFAULT = -2, LAUNCH_STOP_TIMEOUT_NEVER = -1 };
 struct launch {
 	const struct bundle_options *options;
 	const char *image;     /* or */
+	const char *platform;  /* "OS/ARCH[/VARIANT]" that the image must be for; NULL: any */
 	const char *rootfs;    /* --rootfs DIR */
 	char *const *args;     /* NULL-terminated */
 	const char *id;	       /* from registry_new_id(); NULL: a new one */

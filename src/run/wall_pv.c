@@ -134,12 +134,9 @@ static void run_machine(struct guest_machine *g)
 
 static int probe(struct err *e)
 {
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	cleanup_fd int fd = -1;
 
-	if (fd < 0)
-		return err_sys(e, -errno, "/dev/kvm");
-	close(fd);
-	return 0;
+	return guest_kvm_open(&fd, e);
 }
 
 static const struct guest_kind kind = {

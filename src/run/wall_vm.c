@@ -113,12 +113,12 @@ static int probe(struct err *e)
 {
 	struct cpu_probe p;
 	struct err why = ERR_INIT;
-	cleanup_fd int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	cleanup_fd int kvm = -1;
+	int r = guest_kvm_open(&kvm, e);
 
-	if (kvm < 0)
-		return err_sys(e, -errno, "/dev/kvm");
-	int r = cpu_probe(kvm, false, &p, &why);
-
+	if (r)
+		return r;
+	r = cpu_probe(kvm, false, &p, &why);
 	if (r)
 		return err_sys(e, r, "KVM cannot be asked");
 	if (p.kind == CPU_RING0)

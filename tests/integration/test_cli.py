@@ -39,10 +39,15 @@ def test_help_word_equals_the_option():
     assert warren("help", "version").stdout == warren("version", "--help").stdout
 
 
+def test_version_as_an_option():
+    assert warren("--version").stdout == warren("version").stdout != ""
+
+
 @pytest.mark.parametrize("args, message", [
     (["verzion"], "Error: unknown command 'verzion'; did you mean 'warren version'?\n"),
     (["xyzzy"], "Error: unknown command 'xyzzy'. See 'warren --help'.\n"),
     (["version", "--quite"], "Error: unknown option --quite; did you mean --quiet?\nSee 'warren version --help'.\n"),
+    (["help", "verzion"], "Error: unknown command 'verzion'; did you mean 'warren version'?\n"),
     (["completion"], "Error: completion: too few arguments: usage: warren completion bash|zsh|fish\n"
                      "See 'warren completion --help'.\n"),
     (["completion", "tcsh"], "Error: completion: 'tcsh' is none of bash, zsh, fish\n"),

@@ -73,6 +73,15 @@ def test_no_kvm():
 
 
 @root
+@pytest.mark.parametrize("make, mend", [("chmod 600 /dev/kvm", "chmod 666 /dev/kvm, as root"),
+                                        ("chgrp 77 /dev/kvm; chmod 660 /dev/kvm", "usermod -aG kvm $USER, and log in again")])
+def test_the_mend_of_a_closed_kvm_is_one_that_helps(make, mend):
+    script = f"mount -t tmpfs none /dev; mknod /dev/kvm c 10 232; {make}; exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\""
+    checks, _ = in_namespaces(script, "-m")
+    assert (checks["KVM-02"]["text"], checks["KVM-02"]["mend"]) == ("/dev/kvm: Permission denied", mend)
+
+
+@root
 def test_no_cgroups():
     checks, walls = in_namespaces("umount -R /sys/fs/cgroup", "-m")
     assert checks["CG-01"]["result"] == "WARN" and "no control groups" in checks["CG-01"]["text"]

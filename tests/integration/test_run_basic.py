@@ -77,6 +77,9 @@ def test_what_cannot_be_run(warren, command, status, words):
                                          (["--name", "-x", "--rootfs", "/", "x"], "-x"),
                                          (["--stop-signal", "SIGNOPE", "--rootfs", "/", "x"], "SIGNOPE"),
                                          (["--log-opt", "max-size=much", "--rootfs", "/", "x"], "max-size=much"),
+                                         (["--network", "moon", "--rootfs", "/", "x"], "expected host, private or none"),
+                                         (["--security-opt", "seccomp=/nonexistent", "--rootfs", "/", "x"],
+                                          "'/nonexistent': No such file"),
                                          (["-it", "--rootfs", "/", "x"], "TTY"),
                                          ([], "image")])
 def test_one_error_and_nothing_left(warren, args, words):
