@@ -1,12 +1,15 @@
 /*
  * Terminals.
  *
- * Trust: the descriptors are the caller's. Threads: any. #syscalls: ioctl
+ * Trust: the descriptors are the caller's. Threads: any. #syscalls: ioctl openat
  */
 #include "os/tty.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 int tty_raw(struct tty_mode *m, int fd)
 {
@@ -45,4 +48,18 @@ int tty_size_set(int fd, uint16_t rows, uint16_t cols)
 	struct winsize w = { .ws_row = rows, .ws_col = cols };
 
 	return ioctl(fd, TIOCSWINSZ, &w) < 0 ? -errno : 0;
+}
+
+int tty_open_unblocked(int fd)
+{
+	unsigned int number;
+	char path[32];
+
+	/* Opening a master makes another terminal. */
+	if (!isatty(fd) || ioctl(fd, TIOCGPTN, &number) == 0)
+		return -ENOTTY;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	return own < 0 ? -errno : own;
 }

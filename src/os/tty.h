@@ -23,3 +23,7 @@ void tty_restore(struct tty_mode *m);
 /* 0 or -errno (-ENOTTY). */
 int tty_size_get(int fd, uint16_t *rows, uint16_t *cols);
 int tty_size_set(int fd, uint16_t rows, uint16_t cols);
+
+/* A further descriptor of the terminal `fd`, to write to, that never makes its writer wait; `fd` itself may be shared
+ * and keeps its mode. -errno (-ENOTTY). */
+int tty_open_unblocked(int fd);

@@ -96,7 +96,7 @@ enum guest_ask {
 	GUEST_ASK_RESUME,
 	GUEST_ASK_PAUSED,  /* OK with 0 or 1 */
 	GUEST_ASK_MACHINE, /* REPLY: hypervisor statistics */
-	GUEST_ASK_CONSOLE, /* two descriptors: input and output, until hang-up */
+	GUEST_ASK_CONSOLE, /* two descriptors: input and a socket for output, until hang-up */
 	GUEST_ASK_FORWARD, /* payload: a SIGNAL or RESIZE frame for the stream of this connection */
 };
 
@@ -125,11 +125,12 @@ struct guest_stream {
 	int status;	/* when `ended` */
 	int fds[3];	/* to read, to write, to write; owned */
 	bool always[3]; /* not to be polled: regular files, /dev/null */
+	bool late[3];	/* polled as ready, and was not */
 	struct loop_fd watch[3];
 	struct agent_flow flow[3];
 	struct buf out[3]; /* 1 and 2: not yet written */
 	bool closing[3];
-	struct loop_timer again; /* for `always` */
+	struct loop_timer again; /* for `always` and `late` */
 	int terminal;		 /* a descriptor whose size is the terminal's, or -1; not owned */
 };
 

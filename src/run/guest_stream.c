@@ -4,10 +4,11 @@
  * descriptors take it, and only then granted back, so a slow reader holds back its own process alone.
  *
  * Descriptors are shared with other programs, so their O_NONBLOCK is not ours to set: they are polled, and
- * then one read, or one write of at most PIPE_BUF bytes, does not block.
+ * then one read, or one write of at most PIPE_BUF bytes to a pipe, does not block. A terminal is ready when it has
+ * room for one byte, and would make us wait for the others; it is opened once more, as one that does not.
  *
  * Trust: the guest's bytes are opaque; its frames were parsed, its windows are kept here. Threads: none.
- * #syscalls: read write epoll_ctl close ioctl
+ * #syscalls: read write openat epoll_ctl close ioctl
  */
 #include <errno.h>
 #include <limits.h>
@@ -19,7 +20,11 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "os/tty.h"
 #include "run/guest_int.h"
+
+/* A terminal that is ready and takes nothing has room for one byte, and wants to write two for a line's end. */
+#define LATE_NS (5ull * 1000000)
 
 static void input_ready(struct loop_fd *w, uint32_t events);
 static void output_ready(struct loop_fd *w, uint32_t events);
@@ -44,10 +49,14 @@ struct guest_stream *guest_stream_new(struct monitor *m, uint32_t id, const int 
 	s->terminal = -1;
 	s->again.fn = try_again;
 	for (unsigned i = 0; i < 3; i++) {
-		s->fds[i] = fds[i];
-		s->has_fds |= fds[i] >= 0;
+		int own = i && fds[i] >= 0 ? tty_open_unblocked(fds[i]) : -1;
+
+		s->fds[i] = own >= 0 ? own : fds[i];
+		if (own >= 0)
+			close(fds[i]);
+		s->has_fds |= s->fds[i] >= 0;
 		s->watch[i].fn = ready[i];
-		s->watch[i].fd = fds[i];
+		s->watch[i].fd = s->fds[i];
 		agent_flow_init(&s->flow[i]);
 		buf_init(&s->out[i], AGENT_WINDOW_SIZE);
 	}
@@ -159,6 +168,7 @@ static void output(struct guest_stream *s, unsigned i)
 
 		if (s->fds[i] >= 0)
 			n = write(s->fds[i], b->data, MIN(b->len, (size_t)PIPE_BUF));
+		s->late[i] = n < 0 && errno == EAGAIN;
 		if (n < 0 && errno != EINTR && errno != EAGAIN) {
 			close_one(s, i); /* nobody reads: swallow it */
 			n = (ssize_t)b->len;
@@ -168,10 +178,14 @@ static void output(struct guest_stream *s, unsigned i)
 			agent_flow_consume(&s->flow[i], (uint32_t)n, &s->m->tx, s->id, i);
 		}
 	}
-	if (b->len)
-		want(s, i, EPOLLOUT);
-	else
+	if (s->late[i]) {
 		loop_unwatch(&s->m->loop, &s->watch[i]);
+		loop_arm(&s->m->loop, &s->again, LATE_NS);
+	} else if (b->len) {
+		want(s, i, EPOLLOUT);
+	} else {
+		loop_unwatch(&s->m->loop, &s->watch[i]);
+	}
 	if (!b->len && s->closing[i] && s->terminal < 0)
 		close_one(s, i);
 	if (!settle(s))
@@ -193,16 +207,16 @@ static void error_ready(struct loop_fd *w, uint32_t events)
 static void try_again(struct loop_timer *t)
 {
 	struct guest_stream *s = container_of(t, struct guest_stream, again);
-	bool both = s->always[1] && s->out[1].len && s->always[2] && s->out[2].len;
+	bool due[3] = { false };
 
+	for (unsigned i = 1; i < 3; i++)
+		due[i] = (s->always[i] || s->late[i]) && s->out[i].len;
 	if (s->always[0])
 		input(s);
-	if (s->always[1] && s->out[1].len) {
+	if (due[1])
 		output(s, 1);
-		if (!both)
-			return;
-	}
-	if (s->always[2] && s->out[2].len)
+	/* With something left for it, the stream is still there. */
+	if (due[2])
 		output(s, 2);
 }
 
