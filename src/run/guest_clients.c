@@ -163,8 +163,8 @@ static void order(struct monitor *m, enum guest_order_kind kind)
 {
 	struct guest_order o = { .kind = kind };
 
-	/* A VMM that is gone is told of by its own end. */
-	if (send(m->vmm_control.fd, &o, sizeof(o), MSG_NOSIGNAL) < 0)
+	/* A VMM that is gone is told of by its own end; for one that takes no orders nobody waits. */
+	if (send(m->vmm_control.fd, &o, sizeof(o), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		return;
 }
 
