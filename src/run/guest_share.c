@@ -29,6 +29,7 @@
 #include "os/confine.h"
 #include "os/file.h"
 #include "run/guest_int.h"
+#include "run/guest_jail.h"
 #include "storage/share.h"
 
 bool guest_mount_is_bind(const struct oci_mount *mt)
@@ -149,11 +150,6 @@ static void __attribute__((noreturn)) server(struct guest_share *sh, int line)
 	serve(s, line);
 }
 
-static bool keeps(const struct guest_share *sh, int fd, int line)
-{
-	return fd == sh->root || fd == line;
-}
-
 int guest_shares_start(struct guest_machine *g, struct err *e)
 {
 	pid_t parent = getpid();
@@ -172,9 +168,7 @@ int guest_shares_start(struct guest_machine *g, struct err *e)
 			sigprocmask(SIG_SETMASK, &none, NULL);
 			if (getppid() != parent)
 				_exit(1);
-			for (int fd = 3; fd < 1024; fd++)
-				if (!keeps(sh, fd, line[0]))
-					close(fd);
+			guest_keep_only((int[2]){ sh->root, line[0] }, 2);
 			server(sh, line[0]);
 		}
 		close(line[0]);
