@@ -3,7 +3,9 @@
  * cache keeps it and guests then read at the speed of memory. One file for each set of layers below the data
  * directory; it is made under a temporary name and renamed, so that two first starts at once both win.
  *
- * mkfs.erofs runs in a mount namespace of its own in which the layers are one overlay.
+ * mkfs.erofs runs in a mount namespace of its own in which the layers are one overlay. An ordinary user's
+ * layers belong to subordinate ids: there it runs as root of a user namespace with the user's map, which reads
+ * every file and finds the owners that the image means.
  *
  * Trust: file names and content are the image's; mkfs.erofs reads them as data. Threads: none.
  * #syscalls: open mkdir rename unlink fork unshare mount statx symlink readlinkat execve wait4 getdents64
@@ -31,6 +33,7 @@
 #include "os/paths.h"
 #include "os/spawn.h"
 #include "os/tree.h"
+#include "run/inner.h"
 #include "wire/sha256.h"
 
 /* Lower directories are named relative to this many characters of mount options. */
@@ -49,8 +52,17 @@ static int store_path(char *out, size_t size, struct err *e)
 	return r < 0 ? err_sys(e, r, "create '%s'", out) : 0;
 }
 
+/* What mkfs.erofs is to do. */
+struct making {
+	const struct container_overlay *layers; /* or */
+	const char *dir;
+	char *scratch;
+	const char *to;
+	bool rootless;
+};
+
 /* In the child: several layers become one directory. Returns it, or NULL with errno. */
-static const char *merge(const struct container_overlay *layers, char *scratch)
+static const char *merge(const struct container_overlay *layers, char *scratch, bool rootless)
 {
 	struct buf options = BUF_INIT(OPTIONS_MAX);
 
@@ -58,7 +70,7 @@ static const char *merge(const struct container_overlay *layers, char *scratch)
 		return layers->lower[0];
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return NULL;
-	buf_adds(&options, "lowerdir=");
+	buf_adds(&options, rootless ? "userxattr,lowerdir=" : "lowerdir=");
 	for (size_t i = 0; layers->lower[i]; i++) {
 		for (const char *s = layers->lower[i]; *s; s++) {
 			if (*s == ':' || *s == ',' || *s == '\\')
@@ -75,10 +87,9 @@ static const char *merge(const struct container_overlay *layers, char *scratch)
 	return mount("overlay", scratch, "overlay", MS_RDONLY, options.data) < 0 ? NULL : scratch;
 }
 
-static void __attribute__((noreturn)) child(const struct container_overlay *layers, const char *dir,
-					    char *scratch, const char *to, int stderr_fd)
+static void __attribute__((noreturn)) child(const struct making *m, int stderr_fd)
 {
-	const char *from = dir ? dir : merge(layers, scratch);
+	const char *from = m->dir ? m->dir : merge(m->layers, m->scratch, m->rootless);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	dup2(null, 0);
@@ -88,7 +99,8 @@ static void __attribute__((noreturn)) child(const struct container_overlay *laye
 		dprintf(2, "merge the layers: %s\n", strerrordesc_np(errno));
 		_exit(1);
 	}
-	execlp("mkfs.erofs", "mkfs.erofs", "--quiet", "--preserve-mtime", to, from, (char *)NULL);
+	execlp("mkfs.erofs", "mkfs.erofs", "--quiet", "--preserve-mtime", m->to, from,
+	       (char *)NULL);
 	if (errno == ENOENT)
 		dprintf(2, "not installed. Fix: apt-get install erofs-utils\n");
 	else
@@ -96,10 +108,10 @@ static void __attribute__((noreturn)) child(const struct container_overlay *laye
 	_exit(127);
 }
 
-/* Makes the file `to`. 0 or -errno. */
-static int make_image(const struct container_overlay *layers, const char *dir, char *scratch,
-		      const char *to, struct err *e)
+/* Makes the file. 0 or -errno. */
+static int make_image(void *arg, struct err *e)
 {
+	const struct making *m = arg;
 	int p[2];
 
 	if (pipe2(p, O_CLOEXEC) < 0)
@@ -107,7 +119,7 @@ static int make_image(const struct container_overlay *layers, const char *dir, c
 	pid_t pid = fork();
 
 	if (pid == 0)
-		child(layers, dir, scratch, to, p[1]);
+		child(m, p[1]);
 	close(p[1]);
 	if (pid < 0) {
 		close(p[0]);
@@ -127,7 +139,8 @@ static int make_and_open(const struct container_overlay *layers, const char *dir
 	if (!mkdtemp(scratch))
 		return err_sys(e, -errno, "create '%s'", scratch);
 	snprintf(to, sizeof(to), "%s.erofs", scratch);
-	int r = make_image(layers, dir, scratch, to, e);
+	struct making m = { layers, dir, scratch, to, geteuid() != 0 };
+	int r = inner_root(0, make_image, &m, e);
 
 	if (r == 0) {
 		fd = open(to, O_RDONLY | O_CLOEXEC);
