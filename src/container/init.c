@@ -226,6 +226,18 @@ static void close_host(struct init *in)
 	close_fd(&in->process.proc);
 }
 
+/* From here to the exec we have no more rights than processes of other containers may have, but no seccomp filter
+ * yet: those who see us must not trace us. Only where nobody else sees us, in pid and user namespaces of our own,
+ * an ordinary user goes on to reach us. */
+static int hide(struct init *in, struct err *e)
+{
+	const struct oci_linux *l = in->args->spec->linux_;
+
+	if (is_new(l, OCI_NS_PID) && l->ns[OCI_NS_USER].present)
+		return 0;
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? err_sys(e, -errno, "hide") : 0;
+}
+
 static int create(struct init *in, struct err *e)
 {
 	int err = cgroup_join(in->cgroup, e);
@@ -251,6 +263,8 @@ static int create(struct init *in, struct err *e)
 		err = rootfs_enter(&in->rootfs, e);
 	if (!err)
 		err = process_limits(&in->process, e);
+	if (!err)
+		err = hide(in, e);
 	return err ? err : process_become(&in->process, e);
 }
 

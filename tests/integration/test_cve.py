@@ -161,6 +161,27 @@ def test_cve_2019_5736_from_exec(sealed):
     assert "WRITTEN" not in report
 
 
+def test_init_of_a_shared_pid_namespace_cannot_be_taken_hold_of(sealed):
+    """Two containers of one pod see each other's processes. One that is created and not started has its user and
+    capabilities already but no seccomp filter yet: who could trace it would be rid of his own."""
+    box = sealed
+    first = box.start("attacker", "watch", "8")
+    pid = json.loads(box.oci("state", first).stdout)["pid"]
+    for namespace in box.spec["linux"]["namespaces"]:
+        if namespace["type"] == "pid":
+            namespace["path"] = f"/proc/{pid}/ns/pid"
+    box.spec["process"]["args"] = ["true"]
+    box.save()
+    second = "cve-" + uuid.uuid4().hex[:12]
+    done = box.oci("create", "--bundle", str(box.bundle), second, capture_output=False, stdout=subprocess.DEVNULL)
+    box.ids.append(second)
+    assert done.returncode == 0
+    time.sleep(1)
+    report = box.root / "report"
+    assert "HELD" not in (report.read_text() if report.exists() else "")
+    assert box.oci("start", second).returncode == 0
+
+
 @pytest.mark.parametrize("way", ["command", "script", "interpreter"])
 def test_cve_2019_5736_runs_itself(sealed, way):
     """The container makes the runtime execute /proc/self/exe: what runs inside then must not be its writable file."""
