@@ -147,10 +147,11 @@ static int do_from(struct build *b, const char *args, struct err *e)
 
 /* RUN */
 
-static int self(const char *const *argv, struct err *e)
+/* `out`: where what it prints goes; -1: nowhere. */
+static int self(const char *const *argv, int out, struct err *e)
 {
 	pid_t pid;
-	int r = spawn_program(&pid, "/proc/self/exe", argv, (const int[3]){ -1, 2, 2 }, e);
+	int r = spawn_program(&pid, "/proc/self/exe", argv, (const int[3]){ -1, out, 2 }, e);
 
 	return r ? r : spawn_finish(pid, -1, argv[1], e);
 }
@@ -202,12 +203,12 @@ static int do_run(struct build *b, const char *args, const char *text, struct er
 		r = strlist_add(&argv, list.v[i]);
 	if (r)
 		return -ENOMEM;
-	r = self((const char *const *)argv.v, e);
+	r = self((const char *const *)argv.v, STDERR_FILENO, e);
 	if (!r)
 		r = commit_instance(b, name, text, e);
 	struct err ignored = ERR_INIT;
 
-	self((const char *[]){ "warren", "rm", "-f", name, NULL }, &ignored);
+	self((const char *[]){ "warren", "rm", "-f", name, NULL }, -1, &ignored);
 	return r;
 }
 

@@ -74,10 +74,11 @@ void describe_status(struct subject *s, char *out, size_t size)
 	enum subject_status st = subject_status(s);
 	char time[32];
 
-	human_duration(describe_age(st == SUBJECT_RUNNING || st == SUBJECT_PAUSED
-					    ? s->rec.started
-					    : s->rec.finished),
-		       time, sizeof(time));
+	bool up = st == SUBJECT_RUNNING || st == SUBJECT_PAUSED;
+	/* A container of the OCI runtime has no record of its start. */
+	const char *started = s->rec.started ? s->rec.started : s->in.created;
+
+	human_duration(describe_age(up ? started : s->rec.finished), time, sizeof(time));
 	switch (st) {
 	case SUBJECT_CREATED:
 		snprintf(out, size, "Created");

@@ -58,6 +58,12 @@ def test_what_is_built_runs(store, context):
     assert store.ok("ps", "-aq") == ""
 
 
+def test_quiet_prints_the_id_alone(store, context):
+    (context / "Containerfile").write_text("FROM busybox\nRUN true\n")
+    done = store.run("build", "-q", str(context))
+    assert done.returncode == 0 and done.stdout.startswith("sha256:") and done.stderr == ""
+
+
 def test_the_cache(store, context):
     first = store.ok("build", "-q", "-t", "it", str(context))
     done = store.run("build", str(context))

@@ -64,6 +64,15 @@ def test_second_container_with_the_same_id_is_refused(box):
     assert box.status() == "created"
 
 
+def test_ps_tells_how_long_it_has_run(box):
+    box.create()
+    box("start", box.id)
+    time.sleep(1.1)
+    done = subprocess.run([os.environ.get("WARREN_BUILD", "build") + "/warren", "ps", "--format", "{{.Status}}"],
+                          env={**os.environ, "WARREN_RUN": str(box.state_root)}, capture_output=True, text=True, timeout=30)
+    assert done.stdout.startswith("Up ") and "Less than" not in done.stdout, done
+
+
 def test_start_twice_is_refused(box):
     box.create()
     box("start", box.id)
