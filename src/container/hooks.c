@@ -5,18 +5,22 @@
  * one pipe for what it prints, whose beginning goes into the error. The timeout is watched by poll on the
  * hook's pidfd and the pipe.
  *
- * Trust: hooks are the operator's programs and run with our rights. Threads: none.
- * #syscalls: memfd_create clone3 execve poll read kill wait4 pipe2
+ * Trust: hooks are the operator's programs and run with our rights; startContainer's are files of the image, run in
+ * its root with the command's rights. Threads: none.
+ * #syscalls: memfd_create clone3 close_range execve poll read kill wait4 pipe2
  */
 #include "container/hooks_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,8 +77,12 @@ static int state_file(const struct container_state *st, struct err *e)
 	return steal_fd(&fd);
 }
 
-__attribute__((noreturn)) static void run_child(const struct oci_hook *h, int state, int out)
+/* A hook gets its three streams and nothing else that we have open. One that runs inside is a program of the image:
+ * of our environment it learns nothing either. */
+__attribute__((noreturn)) static void run_child(const struct oci_hook *h, bool inside, int state,
+						int out)
 {
+	static char *const empty[] = { NULL };
 	const char *only_name[] = { h->path, NULL };
 	const char **argv = h->args.n ? h->args.v : only_name;
 	sigset_t none;
@@ -84,8 +92,11 @@ __attribute__((noreturn)) static void run_child(const struct oci_hook *h, int st
 	dup2(state, 0);
 	dup2(out, 1);
 	dup2(out, 2);
-	execve(h->path, (char *const *)(uintptr_t)argv,
-	       h->env.v ? (char *const *)(uintptr_t)h->env.v : environ);
+	if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		execve(h->path, (char *const *)(uintptr_t)argv,
+		       h->env.v ? (char *const *)(uintptr_t)h->env.v
+		       : inside ? empty
+				: environ);
 	dprintf(2, "%s", strerror(errno));
 	_exit(127);
 }
@@ -162,7 +173,8 @@ static int judge(pid_t pid, int watched, const struct oci_hook *h, const char *s
 		       said);
 }
 
-static int run_one(const struct oci_hook *h, const struct container_state *st, struct err *e)
+static int run_one(const struct oci_hook *h, bool inside, const struct container_state *st,
+		   struct err *e)
 {
 	cleanup_fd int state = state_file(st, e);
 	cleanup_fd int out = -1, in = -1, pidfd = -1;
@@ -182,7 +194,7 @@ static int run_one(const struct oci_hook *h, const struct container_state *st, s
 	if (pid < 0)
 		return err_sys(e, pid, "fork");
 	if (!pid)
-		run_child(h, state, in);
+		run_child(h, inside, state, in);
 	pidfd = fd;
 	close_fd(&in);
 	return judge(pid, watch(pidfd, out, h->timeout, said), h, said, e);
@@ -193,7 +205,7 @@ int hooks_run(const struct oci_spec *spec, enum oci_hook_stage stage,
 {
 	for (size_t i = 0; i < spec->hooks[stage].n; i++) {
 		const struct oci_hook *h = &spec->hooks[stage].v[i];
-		int err = run_one(h, st, e);
+		int err = run_one(h, stage == OCI_HOOK_START_CONTAINER, st, e);
 
 		if (err)
 			return err_wrap(e, "hook %s[%zu] '%s'", stage_names[stage], i, h->path);
@@ -208,7 +220,7 @@ void hooks_run_all(const struct oci_spec *spec, enum oci_hook_stage stage,
 		const struct oci_hook *h = &spec->hooks[stage].v[i];
 		struct err e = ERR_INIT;
 
-		if (run_one(h, st, &e))
+		if (run_one(h, false, st, &e))
 			log_warn("hook %s[%zu] '%s': %s", stage_names[stage], i, h->path, e.msg);
 	}
 }

@@ -182,6 +182,21 @@ def test_init_of_a_shared_pid_namespace_cannot_be_taken_hold_of(sealed):
     assert box.oci("start", second).returncode == 0
 
 
+def test_a_hook_of_the_image_gets_nothing_of_the_caller(box):
+    """startContainer runs a program of the image, before the command: no descriptor and no variable of the host for it."""
+    (box.root / "hook").write_text("#!/bin/sh\nattacker fds > /seen\necho \"$SECRET\" >> /seen\n")
+    (box.root / "hook").chmod(0o755)
+    box.spec["hooks"] = {"startContainer": [{"path": "/hook"}]}
+    leaked = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    os.set_inheritable(leaked, True)
+    try:
+        done = box.run("true", pass_fds=(leaked,), env={**os.environ, "SECRET": "token"})
+    finally:
+        os.close(leaked)
+    assert done.returncode == 0, done.stderr
+    assert (box.root / "seen").read_text().split() == ["0", "1", "2"]
+
+
 @pytest.mark.parametrize("way", ["command", "script", "interpreter"])
 def test_cve_2019_5736_runs_itself(sealed, way):
     """The container makes the runtime execute /proc/self/exe: what runs inside then must not be its writable file."""
