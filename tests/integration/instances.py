@@ -60,6 +60,7 @@ class Warren:
 
     def __init__(self, path, wall, user=None):
         self.path, self.wall, self.user = Path(path), wall, user
+        self.guest = wall != "container"
         self.program = str(BUILD / "warren")
         self.run_dir, self.data = self.path / "run", self.path / "data"
         self.env = {**os.environ, "WARREN_RUN": str(self.run_dir), "WARREN_DATA": str(self.data), "TZ": "UTC"}
@@ -157,6 +158,7 @@ class Terminal:
         argv = warren.argv(*args)
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would keep it ignored
             os.chdir(warren.work)
             os.execvpe(argv[0], argv, warren.env)
         self.resize(*size)
@@ -254,21 +256,20 @@ def make_image(warren, name="small"):
     return name
 
 
-@pytest.fixture(params=walls())
-def wall(request):
-    return request.param
+def walls_and_users():
+    """Containers as root and as an ordinary user; guests as root only, since /dev/kvm is root's here."""
+    return [(w, u) for w in walls() for u in (("root", "user") if w == "container" else ("root",))]
 
 
-@pytest.fixture(params=["root", "user"])
-def warren(request, wall, plain_user):
+@pytest.fixture(params=walls_and_users(), ids="-".join)
+def warren(request, plain_user):
     """As root and as an ordinary user; whatever a test leaves behind is an error of the program."""
-    if request.param == "root" and not ROOT:
+    wall, who = request.param
+    if who == "root" and not ROOT:
         pytest.skip("needs root")
-    user = plain_user if request.param == "user" and ROOT else None
-    if request.param == "user" and ROOT and not user:
+    user = plain_user if who == "user" and ROOT else None
+    if who == "user" and ROOT and not user:
         pytest.skip("no ordinary user with subordinate ids could be made")
-    if request.param == "user" and wall != "container":
-        pytest.skip("/dev/kvm is root's")
     guest = guest_kernels(wall, request)
     path = Path(tempfile.mkdtemp(prefix="warren-"))
     path.chmod(0o755)

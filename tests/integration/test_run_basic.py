@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from instances import Terminal, eventually, kernels, make_image, plain_user, wall, warren  # noqa: F401
+from instances import Terminal, eventually, kernels, make_image, plain_user, warren  # noqa: F401
 
 
 @pytest.mark.parametrize("command, status", [("exit 0", 0), ("exit 3", 3), ("exit 255", 255),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from instances import eventually, kernels, plain_user, wall, warren  # noqa: F401
+from instances import eventually, kernels, plain_user, warren  # noqa: F401
 
 LOOP = ["sh", "-c", "while :; do sleep 0.05; done"]
 

@@ -2,7 +2,7 @@
 import os
 import signal
 
-from instances import Terminal, eventually, kernels, plain_user, wall, warren  # noqa: F401
+from instances import Terminal, eventually, kernels, plain_user, warren  # noqa: F401
 
 DETACH = b"\x10\x11"
 
