@@ -150,6 +150,17 @@ void man_page(FILE *f, const char *path, const struct command *cmd,
 	      "127: the command was not found. 124: \\-\\-timeout ran out. Otherwise the "
 	      "command's own status, or 128 plus the number of the signal that ended it.\n",
 	      f);
+	if (!parent)
+		fputs(".SH ENVIRONMENT\n.TP\n\\fBWARREN_DATA\\fR\nImages, kernels, volumes and "
+		      "instances' disks, in "
+		      "place of /var/lib/warren or an ordinary user's ~/.local/share/warren.\n"
+		      ".TP\n\\fBWARREN_RUN\\fR\nThe state of instances, in place of /run/warren or "
+		      "what "
+		      "an ordinary user has for it; 'warren info' shows both.\n"
+		      ".TP\n\\fBWARREN_UNPACK_MAX\\fR\nThe most that may come out of an archive, "
+		      "in place of the "
+		      "free space of the disk.\n",
+		      f);
 	if (parent) {
 		fputs(".SH SEE ALSO\n\\fB", f);
 		for (const char *p = path; p < parent; p++)

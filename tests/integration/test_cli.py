@@ -72,6 +72,7 @@ def test_manual_has_a_page_a_command_and_roff_accepts_it(tmp_path):
     assert warren("manual", str(tmp_path)).returncode == 0
     pages = {page.name for page in tmp_path.iterdir()}
     assert pages >= {"warren.1"} | {f"warren-{name}.1" for name in listed_commands()}
+    assert "WARREN_DATA" in (tmp_path / "warren.1").read_text() and "WARREN_DATA" not in (tmp_path / "warren-run.1").read_text()
     if not shutil.which("groff"):
         pytest.skip("groff is not installed (tools/install-deps test)")
     for page in tmp_path.iterdir():

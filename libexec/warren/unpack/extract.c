@@ -155,12 +155,14 @@ static void write_content(struct extract *x, int fd)
 	int r;
 
 	if (size < 0 || (uint64_t)size > x->o->max)
-		die("entry '%s': size %lld is more than the limit of %llu", x->name,
-		    (long long)size, (unsigned long long)x->o->max);
+		die("entry '%s': size %lld is more than the %llu that may come out (free disk "
+		    "space, or WARREN_UNPACK_MAX)",
+		    x->name, (long long)size, (unsigned long long)x->o->max);
 	x->c->bytes += (uint64_t)size;
 	if (x->c->bytes > x->o->max)
-		die("entry '%s': files of more than %llu bytes in all", x->name,
-		    (unsigned long long)x->o->max);
+		die("entry '%s': files of more than %llu bytes in all (free disk space, or "
+		    "WARREN_UNPACK_MAX)",
+		    x->name, (unsigned long long)x->o->max);
 	while ((r = archive_read_data_block(x->tar, &p, &n, &at)) == ARCHIVE_OK) {
 		if (at < end || at > size || n > (uint64_t)(size - at))
 			die("entry '%s': sparse map: a piece at %lld, %zu bytes, is out of order "
