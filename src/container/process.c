@@ -519,7 +519,7 @@ int process_exec(struct process_setup *s, struct err *e)
 	for (int sig = 1; sig < 32; sig++)
 		signal(sig, SIG_DFL);
 	if (s->init_reaper) {
-		err = reaper_fork(e);
+		err = reaper_fork(s, e);
 		if (err)
 			return err;
 	}

@@ -57,4 +57,4 @@ int caps_apply(const struct oci_caps *c, uint64_t keep, struct err *e);
 int caps_drop_bounding(uint64_t bounding, struct err *e);
 
 /* --init: stays as the parent of the command, never returns when it worked in the parent. */
-int reaper_fork(struct err *e);
+int reaper_fork(const struct process_setup *s, struct err *e);

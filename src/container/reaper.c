@@ -2,8 +2,9 @@
  * --init: process 1 of the container is this loop. It reaps what is left to it, passes signals on to the command,
  * and ends as the command ends.
  *
- * Trust: it has the container's user and capabilities. Threads: none. #syscalls: clone3 rt_sigtimedwait wait4
- * kill exit_group rt_sigprocmask
+ * Trust: the command may be able to trace it, so it has the container's user and capabilities, and its seccomp filter
+ * too. As it executes nothing, it needs no privilege to load that. A filter that notifies is the command's alone.
+ * Threads: none. #syscalls: clone3 rt_sigtimedwait wait4 kill exit_group rt_sigprocmask prctl seccomp close_range
  */
 #include <errno.h>
 #include <signal.h>
@@ -28,7 +29,21 @@ static void reap(pid_t command)
 	}
 }
 
-int reaper_fork(struct err *e)
+/* 0 or -errno. */
+static int give_up_rights(const struct process_setup *s, struct err *e)
+{
+	static const struct oci_caps none;
+	int listener;
+	int err = caps_apply(s->process->caps ? s->process->caps : &none, 0, e);
+
+	if (!err && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		err = -errno;
+	if (!err && s->seccomp && !s->seccomp->notify)
+		err = container_seccomp_load(s->seccomp, &listener, e);
+	return err;
+}
+
+int reaper_fork(const struct process_setup *s, struct err *e)
 {
 	sigset_t all, none;
 
@@ -45,6 +60,8 @@ int reaper_fork(struct err *e)
 	}
 	prctl(PR_SET_NAME, "warren-init", 0, 0, 0);
 	syscall(SYS_close_range, 0U, ~0U, 0);
+	if (give_up_rights(s, e))
+		_exit(126);
 	for (;;) {
 		int sig = sigwaitinfo(&all, NULL);
 

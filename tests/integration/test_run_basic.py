@@ -156,6 +156,9 @@ def test_timeout(warren):
     (["--security-opt", "no-new-privileges"], "grep NoNewPrivs /proc/self/status | cut -f 2", "1"),
     (["--network", "none"], "ls /sys/class/net 2>/dev/null || tail -n +3 /proc/net/dev | cut -d: -f1", "lo"),
     (["--init"], "cat /proc/1/comm | grep -c sh", "0"),
+    # It never executes anything that would take from it what the command does not have.
+    (["--init"], "for p in 1 self; do grep -E '^(CapPrm|CapEff|Seccomp):' /proc/$p/status; done | sort | uniq -c | "
+                 "awk '{print $1}' | tr -d '\\n'", "222"),
     (["--shm-size", "2m"], "df -k /dev/shm | tail -n 1 | awk '{print $2}'", "2048"),
 ])
 def test_options(warren, options, command, want):
