@@ -45,7 +45,7 @@ asan: deps
 	@[ -f build-asan/build.ninja ] || CC=clang meson setup build-asan -Db_sanitize=address,undefined \
 	  -Db_lundef=false -Db_pie=false >/dev/null
 	@ninja -C build-asan
-	@tools/run-tests build-asan --only unit --only integration $(T)
+	@tools/run-tests build-asan $(or $(ONLY),--only unit --only integration) $(T)
 
 # Every fuzz target for S seconds; T: --coverage, names of targets.
 S ?= 20
