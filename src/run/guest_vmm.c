@@ -24,6 +24,11 @@ static void tell(enum guest_report_kind kind)
 		_exit(1);
 }
 
+void guest_vmm_stat(struct buf *text, const char *name, uint64_t value)
+{
+	buf_addf(text, "%s %llu\n", name, (unsigned long long)value);
+}
+
 static void report_stats(void)
 {
 	struct guest_report *r = &guest_vmm.report;

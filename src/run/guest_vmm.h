@@ -22,6 +22,9 @@ struct guest_vmm {
 /* The process is one VMM. */
 extern struct guest_vmm guest_vmm;
 
+/* One line of statistics. */
+void guest_vmm_stat(struct buf *text, const char *name, uint64_t value);
+
 void guest_vmm_init(struct guest_machine *g, const struct guest_vmm_ops *ops);
 /* Watches for orders; fits as `start` of a machine's configuration. */
 int guest_vmm_watch(struct loop *loop, void *arg);

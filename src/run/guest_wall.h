@@ -47,3 +47,10 @@ int guest_copy(struct instance *in, bool put, const char *path, int fd, struct e
 /* cp by docker's rules, between `host` ("-": a tar stream on our stdin or stdout) and the running guest. */
 int guest_cp(struct instance *in, bool into, const char *host, const char *inside, bool archive,
 	     struct err *e);
+
+/* What both guest walls do alike, for their `struct wall_ops`. */
+#define GUEST_WALL_OPS                                                                      \
+	.guest = true, .start = guest_start, .kill = guest_kill, .exec = guest_exec,        \
+	.pause = guest_pause, .resume = guest_resume, .paused = guest_paused,               \
+	.update = guest_update, .stats = guest_stats, .pids = guest_pids, .copy = guest_cp, \
+	.oom_kills = guest_oom_kills, .cleanup = guest_cleanup

@@ -32,25 +32,18 @@ static void stats_text(void *machine, struct buf *b)
 	const struct pv_stats *s = &stats;
 
 	pv_stats(machine, &stats);
-	const struct {
-		const char *name;
-		uint64_t value;
-	} plain[] = {
-		{ "setup_ns", s->setup_ns },
-		{ "exits", s->exits },
-		{ "interrupted", s->interrupted },
-		{ "events_injected", s->injected },
-		{ "events_retried", s->retried },
-		{ "idle_ns", s->idle_ns },
-		{ "user_syscalls", s->user_syscalls },
-		{ "table_updates", s->mmu_updates },
-		{ "multicalls", s->multicalls },
-		{ "upcalls", s->upcalls },
-		{ "flushes", s->flushes },
-		{ "refused", s->refused },
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
-		buf_addf(b, "%s %llu\n", plain[i].name, (unsigned long long)plain[i].value);
+	guest_vmm_stat(b, "setup_ns", s->setup_ns);
+	guest_vmm_stat(b, "exits", s->exits);
+	guest_vmm_stat(b, "interrupted", s->interrupted);
+	guest_vmm_stat(b, "events_injected", s->injected);
+	guest_vmm_stat(b, "events_retried", s->retried);
+	guest_vmm_stat(b, "idle_ns", s->idle_ns);
+	guest_vmm_stat(b, "user_syscalls", s->user_syscalls);
+	guest_vmm_stat(b, "table_updates", s->mmu_updates);
+	guest_vmm_stat(b, "multicalls", s->multicalls);
+	guest_vmm_stat(b, "upcalls", s->upcalls);
+	guest_vmm_stat(b, "flushes", s->flushes);
+	guest_vmm_stat(b, "refused", s->refused);
 	add_counts(b, "hypercall", s->hypercalls, ARRAY_SIZE(s->hypercalls));
 	add_counts(b, "trap", s->traps, ARRAY_SIZE(s->traps));
 	add_counts(b, "service", s->ops, ARRAY_SIZE(s->ops));
@@ -159,19 +152,7 @@ extern const struct wall_ops wall_pv;
 const struct wall_ops wall_pv = {
 	.name = "pv",
 	.summary = "a guest kernel of its own, paravirtual: needs /dev/kvm but no VT-x or AMD-V",
-	.guest = true,
 	.probe = probe,
 	.create = create,
-	.start = guest_start,
-	.kill = guest_kill,
-	.exec = guest_exec,
-	.pause = guest_pause,
-	.resume = guest_resume,
-	.paused = guest_paused,
-	.update = guest_update,
-	.stats = guest_stats,
-	.pids = guest_pids,
-	.copy = guest_cp,
-	.oom_kills = guest_oom_kills,
-	.cleanup = guest_cleanup,
+	GUEST_WALL_OPS,
 };

@@ -23,17 +23,12 @@ static void stats_text(void *machine, struct buf *b)
 	struct vm_stats s;
 
 	vm_stats(machine, &s);
-	const struct {
-		const char *name;
-		uint64_t value;
-	} lines[] = {
-		{ "setup_ns", s.setup_ns },   { "exits", s.exits },
-		{ "exits.io", s.io },	      { "exits.mmio", s.mmio },
-		{ "unclaimed", s.unclaimed }, { "interrupted", s.interrupted },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
-		buf_addf(b, "%s %llu\n", lines[i].name, (unsigned long long)lines[i].value);
+	guest_vmm_stat(b, "setup_ns", s.setup_ns);
+	guest_vmm_stat(b, "exits", s.exits);
+	guest_vmm_stat(b, "exits.io", s.io);
+	guest_vmm_stat(b, "exits.mmio", s.mmio);
+	guest_vmm_stat(b, "unclaimed", s.unclaimed);
+	guest_vmm_stat(b, "interrupted", s.interrupted);
 }
 
 static void stop(void *machine)
@@ -150,19 +145,7 @@ extern const struct wall_ops wall_vm;
 const struct wall_ops wall_vm = {
 	.name = "vm",
 	.summary = "a guest kernel of its own behind hardware virtualization: VT-x or AMD-V",
-	.guest = true,
 	.probe = probe,
 	.create = create,
-	.start = guest_start,
-	.kill = guest_kill,
-	.exec = guest_exec,
-	.pause = guest_pause,
-	.resume = guest_resume,
-	.paused = guest_paused,
-	.update = guest_update,
-	.stats = guest_stats,
-	.pids = guest_pids,
-	.copy = guest_cp,
-	.oom_kills = guest_oom_kills,
-	.cleanup = guest_cleanup,
+	GUEST_WALL_OPS,
 };
