@@ -21,7 +21,7 @@ import pytest
 
 BUILD = Path(os.environ.get("WARREN_BUILD", "build")).resolve()
 ROOT = os.geteuid() == 0
-PLAIN_USER = "warren-plain"
+PLAIN_USER = f"warren-plain-{os.getpid()}"  # of this session alone: another may run beside it
 
 
 def make_rootfs(path):

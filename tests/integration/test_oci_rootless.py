@@ -10,7 +10,7 @@ import pytest
 
 from bundles import Bundle, time_limit  # noqa: F401
 
-USER = "warren-test"
+USER = f"warren-test-{os.getpid()}"  # of this session alone
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become an ordinary user")
 
 
