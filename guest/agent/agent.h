@@ -23,6 +23,7 @@
 	"/run/warren/binds" /* what the host bound into the container, by the mount's index */
 
 #define AGENT_SHARES_MAX 6
+#define AGENT_DISKS_MAX	 14
 
 /* From the kernel's command line. */
 struct agent_options {
@@ -32,6 +33,9 @@ struct agent_options {
 	char lower[64];	  /* warren.rootdir=DIR: a directory that is the root already */
 	char share[AGENT_SHARES_MAX][64]; /* warren.share=/dev/hvc2:3: directories of the host */
 	unsigned shares_n;
+	char disk[AGENT_DISKS_MAX]
+		 [64]; /* warren.disk=/dev/xvdc: further disks, for the container */
+	unsigned disks_n;
 };
 
 struct agent;
@@ -81,6 +85,8 @@ struct agent {
 /* setup.c: PID 1's first duties. */
 int setup_early(struct agent_options *o, struct err *e);
 int setup_modules(struct err *e);
+/* Back ends connect while we go on: waits until the device is there. 0 or -errno. */
+int setup_wait_device(const char *path, struct err *e);
 int setup_root(const struct agent_options *o, struct err *e);
 void setup_cgroups(void);
 /* Writes all that is cached; with `freeze` also holds new writes back. 0 or -errno. */

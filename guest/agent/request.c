@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,9 +85,53 @@ static int adapt_mounts(struct oci_spec *spec, struct err *e)
 	return 0;
 }
 
-static int adapt_spec(struct oci_spec *spec, struct err *e)
+/* The disks that the user gave become devices of the container. The arrays live as long as the process. */
+static int adapt_disks(const struct agent_options *o, struct oci_linux *l, struct err *e)
+{
+	struct oci_device *devices;
+	struct oci_device_rule *rules;
+	struct stat st;
+
+	if (!o->disks_n || !l)
+		return 0;
+	if (!l->resources)
+		l->resources = calloc(1, sizeof(*l->resources));
+	devices = calloc(l->devices_n + o->disks_n, sizeof(*devices));
+	rules = l->resources ? calloc(l->resources->devices_n + o->disks_n, sizeof(*rules)) : NULL;
+	if (!devices || !rules)
+		return err_sys(e, -ENOMEM, "guest");
+	if (l->devices_n)
+		memcpy(devices, l->devices, l->devices_n * sizeof(*devices));
+	if (l->resources->devices_n)
+		memcpy(rules, l->resources->devices, l->resources->devices_n * sizeof(*rules));
+	l->devices = devices;
+	l->resources->devices = rules;
+	for (unsigned i = 0; i < o->disks_n; i++) {
+		int r = setup_wait_device(o->disk[i], e);
+
+		if (r < 0)
+			return r;
+		if (stat(o->disk[i], &st) < 0)
+			return err_sys(e, -errno, "guest: '%s'", o->disk[i]);
+		devices[l->devices_n++] = (struct oci_device){ .path = o->disk[i],
+							       .type = 'b',
+							       .major = major(st.st_rdev),
+							       .minor = minor(st.st_rdev),
+							       .file_mode = { true, 0660 } };
+		rules[l->resources->devices_n++] = (struct oci_device_rule){
+			true, 'b', major(st.st_rdev), minor(st.st_rdev), true, true, true
+		};
+	}
+	return 0;
+}
+
+static int adapt_spec(struct agent *a, struct oci_spec *spec, struct err *e)
 {
 	struct oci_linux *l = spec->linux_;
+	int r = adapt_disks(&a->options, l, e);
+
+	if (r < 0)
+		return r;
 
 	spec->root_path = AGENT_ROOT;
 	memset(spec->hooks, 0, sizeof(spec->hooks));
@@ -144,7 +189,7 @@ static void do_create(struct agent *a, struct stream *s)
 		r = oci_spec_parse(s->request.data + 4, s->request.len - 4, "config.json", &a->spec,
 				   &e);
 	if (r == 0)
-		r = adapt_spec(a->spec, &e);
+		r = adapt_spec(a, a->spec, &e);
 	if (r == 0)
 		r = create_container(a, s, le32toh(flags), &e);
 	if (r < 0) {

@@ -52,7 +52,17 @@ static void read_option(const char *word, size_t n, struct agent_options *o)
 		{ "warren.rootdir=", o->lower },
 	};
 
-	const char *share = str_after(word, "warren.share=");
+	const char *share = str_after(word, "warren.share="),
+		   *disk = str_after(word, "warren.disk=");
+
+	if (disk && o->disks_n < AGENT_DISKS_MAX) {
+		n -= (size_t)(disk - word);
+		if (n < sizeof(o->disk[0])) {
+			memcpy(o->disk[o->disks_n], disk, n);
+			o->disk[o->disks_n++][n] = '\0';
+		}
+		return;
+	}
 
 	if (share && o->shares_n < AGENT_SHARES_MAX) {
 		n -= (size_t)(share - word);
@@ -154,8 +164,7 @@ int setup_modules(struct err *e)
 	return r;
 }
 
-/* Back ends connect while we go on: a disk may still be on its way. */
-static int wait_for_device(const char *path, struct err *e)
+int setup_wait_device(const char *path, struct err *e)
 {
 	uint64_t end = now_ns() + DEVICE_WAIT_NS;
 	struct timespec pause = { 0, 500000 };
@@ -172,7 +181,7 @@ static int mount_upper(const struct agent_options *o, struct err *e)
 {
 	if (!o->upper[0])
 		return mount_at("tmpfs", "tmpfs", AGENT_UPPER, MS_NODEV, "mode=755", e);
-	int r = wait_for_device(o->upper, e);
+	int r = setup_wait_device(o->upper, e);
 
 	return r < 0 ? r : mount_at("ext4", o->upper, AGENT_UPPER, MS_NODEV, NULL, e);
 }
@@ -190,7 +199,7 @@ int setup_root(const struct agent_options *o, struct err *e)
 		return mount_at(NULL, o->lower, AGENT_ROOT, MS_BIND | MS_REC, NULL, e);
 	if (!o->root[0])
 		return err_set(e, -ENOENT, "guest: no root disk (warren.root=) was given");
-	r = wait_for_device(o->root, e);
+	r = setup_wait_device(o->root, e);
 	if (r == 0)
 		r = mount_at("erofs", o->root, AGENT_IMAGE, MS_RDONLY, NULL, e);
 	if (r == 0)

@@ -7,6 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +19,7 @@
 #include "cli/run_options.h"
 #include "os/file.h"
 #include "run/guest.h"
+#include "wire/xldisk.h"
 
 #define T struct run_settings
 
@@ -51,6 +55,27 @@ static int wish_pv_memory(const char *value, void *dest, struct err *e)
 	return annotate(dest, GUEST_PV_MEMORY, value, e);
 }
 
+/* A path of the user's working directory becomes absolute; each disk has an annotation of its own. */
+static int wish_disk(const char *value, void *dest, struct err *e)
+{
+	struct strlist *annotations = dest;
+	static struct xl_disk d;
+	char key[sizeof(GUEST_DISK) + 16], path[PATH_MAX];
+	unsigned n = 0;
+	int r = xl_disk_parse(value, &d, e);
+
+	if (r)
+		return r;
+	if (!realpath(d.path, path))
+		return err_sys(e, -errno, "'%s'", d.path);
+	for (size_t i = 0; i < annotations->n; i++)
+		n += str_after(annotations->v[i], GUEST_DISK ".") != NULL;
+	snprintf(key, sizeof(key), GUEST_DISK ".%u", n);
+	cleanup_free char *text = xl_disk_format(&d, path);
+
+	return text ? annotate(annotations, key, text, e) : err_sys(e, -ENOMEM, "disk");
+}
+
 /* clang-format off */
 #define BOTH \
 	OPT_STRING(0, "name", "NAME", T, name, "Name of the instance"), \
@@ -68,6 +93,9 @@ static int wish_pv_memory(const char *value, void *dest, struct err *e)
 		 .call = wish_vcpus), \
 	OPT_CALL(0, "pv-memory", "MODE", T, bundle.annotations, \
 		 "pv: auto, merged or isolated address spaces", .call = wish_pv_memory), \
+	OPT_CALL(0, "disk", "FILE[,FORMAT[,DEVICE[,ACCESS]]]", T, bundle.annotations, \
+		 "A disk for a guest: raw or qcow2, xvdc to xvdp, rw or ro", .call = wish_disk, \
+		 .complete = COMPLETE_FILE), \
 	OPT_BOOL(0, "rm", T, rm, "Remove the instance when it has ended"), \
 	OPT_STRING(0, "restart", "POLICY", T, restart, \
 		   "no, on-failure[:N], always or unless-stopped"), \

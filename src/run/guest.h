@@ -12,6 +12,7 @@
 #define GUEST_APPEND	"dev.warren.guest.append" /* words for the kernel's command line */
 #define GUEST_VCPUS	"dev.warren.guest.vcpus"  /* a number */
 #define GUEST_PV_MEMORY "dev.warren.guest.memory" /* auto, merged, isolated */
+#define GUEST_DISK	"dev.warren.guest.disk" /* with ".N": a disk in xl's syntax (wire/xldisk.h) */
 
 /* For `logs --boot`, `console`, `stats --hypervisor` and `inspect`. */
 int guest_boot_log(struct instance *in, int *fd, struct err *e);

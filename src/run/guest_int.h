@@ -25,7 +25,9 @@
 #define GUEST_BOOT_LOG	 "boot.log"
 #define GUEST_END	 "guest.end" /* why the guest stopped, when not by itself */
 #define GUEST_OOM	 "guest.oom" /* exists when the OOM killer struck in the container */
-#define GUEST_DISKS	 4
+#define GUEST_DISKS	 14
+#define GUEST_CHAIN_MAX	 5 /* a qcow2 image and what it is based on */
+#define GUEST_PATH_MAX	 4096
 #define GUEST_SHARES_MAX 6
 /* Lines to the guest: 0 the kernel's console, 1 the agent's, then one a shared directory. */
 enum { GUEST_LINE_AGENT = 1, GUEST_LINE_SHARES };
@@ -39,6 +41,14 @@ struct guest_share {
 	unsigned mount; /* index in config.json */
 	bool read_only;
 	pid_t pid; /* the server */
+};
+
+/* A disk that the user gave. */
+struct guest_disk {
+	char path[GUEST_PATH_MAX], name[8]; /* "xvdc" */
+	int fd[GUEST_CHAIN_MAX];	    /* the image, then what it is based on; -1: no more */
+	bool qcow2[GUEST_CHAIN_MAX];	    /* else raw */
+	bool read_only;
 };
 
 /* Everything that the VMM process gets; all descriptors are open already. */
@@ -56,7 +66,13 @@ struct guest_machine {
 	int control; /* SOCK_SEQPACKET: struct guest_order in, struct guest_report out */
 	struct guest_share share[GUEST_SHARES_MAX];
 	unsigned shares;
+	struct guest_disk disk[GUEST_DISKS];
+	unsigned disks;
 };
+
+/* All descriptors of a machine, -1 for those that it has not; how many. */
+#define GUEST_MACHINE_FDS (8 + 2 * GUEST_SHARES_MAX + GUEST_DISKS * GUEST_CHAIN_MAX)
+size_t guest_machine_fds(const struct guest_machine *m, int fds[GUEST_MACHINE_FDS]);
 
 /* Monitor to VMM. */
 enum guest_order_kind {

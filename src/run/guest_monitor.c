@@ -31,6 +31,7 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "os/file.h"
+#include "run/guest_disk.h"
 #include "run/guest_int.h"
 #include "run/guest_jail.h"
 #include "wire/tar.h"
@@ -599,15 +600,9 @@ static void write_end(struct monitor *m)
 /* The VMM has what the machine needs, nothing of the monitor's. */
 static void machine_keep(const struct guest_machine *g)
 {
-	int keep[8 + ARRAY_SIZE(g->share)] = {
-		g->kvm,	    g->root,  g->kernel.vmlinux, g->kernel.initramfs,
-		g->console, g->agent, g->control,	 g->upper,
-	};
-	size_t n = 8;
+	int keep[GUEST_MACHINE_FDS];
 
-	for (unsigned i = 0; i < g->shares; i++)
-		keep[n++] = g->share[i].line;
-	guest_keep_only(keep, n);
+	guest_keep_only(keep, guest_machine_fds(g, keep));
 }
 
 /* Our ends of the sockets; the VMM's are in the machine. */
@@ -616,6 +611,8 @@ static int start_vmm(struct monitor *m, struct guest_monitor_args *a, struct err
 	struct guest_machine *g = a->machine;
 
 	m->has_disk = g->upper >= 0;
+	for (unsigned i = 0; i < g->disks; i++)
+		m->has_disk |= !g->disk[i].read_only;
 	int console[2], agent[2], control[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, console) < 0 ||
@@ -725,6 +722,23 @@ void guest_monitor_run(struct guest_monitor_args *a)
 	guest_exit_like(m.status);
 }
 
+size_t guest_machine_fds(const struct guest_machine *m, int fds[GUEST_MACHINE_FDS])
+{
+	const int own[] = { m->kvm,	m->root,  m->upper,  m->kernel.vmlinux, m->kernel.initramfs,
+			    m->console, m->agent, m->control };
+	size_t n = ARRAY_SIZE(own);
+
+	memcpy(fds, own, sizeof(own));
+	for (unsigned i = 0; i < m->shares; i++) {
+		fds[n++] = m->share[i].root;
+		fds[n++] = m->share[i].line;
+	}
+	for (unsigned i = 0; i < m->disks; i++)
+		for (unsigned k = 0; k < GUEST_CHAIN_MAX; k++)
+			fds[n++] = m->disk[i].fd[k];
+	return n;
+}
+
 void guest_machine_fini(struct guest_machine *m)
 {
 	close_fd(&m->kvm);
@@ -735,4 +749,5 @@ void guest_machine_fini(struct guest_machine *m)
 	close_fd(&m->agent);
 	close_fd(&m->control);
 	guest_shares_fini(m);
+	guest_disks_fini(m);
 }

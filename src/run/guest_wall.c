@@ -25,9 +25,11 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "machine/probe.h"
 #include "os/file.h"
 #include "os/sock.h"
 #include "os/tty.h"
+#include "run/guest_disk.h"
 #include "run/guest_jail.h"
 #include "run/guest_root.h"
 #include "run/guest_upper.h"
@@ -68,6 +70,25 @@ int guest_kvm_open(int *fd, struct err *e)
 
 	return err_set(e, -code, "/dev/kvm: %s. Fix: %s; or use --isolation container [KVM-02]",
 		       strerrordesc_np(code), guest_kvm_mend(code));
+}
+
+int guest_ready(const char *wall, const char *kernel, struct err *e)
+{
+	struct kernel k = KERNEL_INIT;
+	struct cpu_probe cpu;
+	struct err why = ERR_INIT;
+	cleanup_fd int kvm = -1;
+	int r = guest_kvm_open(&kvm, e);
+
+	if (r == 0) {
+		r = cpu_probe(kvm, false, &cpu, &why);
+		if (r < 0 || cpu.kind == CPU_UNUSABLE)
+			return err_set(e, r < 0 ? r : -ENOTSUP, "KVM does not do here: %s [PV-01]",
+				       why.msg);
+		r = kernel_open(&k, kernel, wall, e);
+	}
+	kernel_fini(&k);
+	return r;
 }
 
 static int choose_memory(struct guest_machine *g, const struct oci_spec *spec, struct err *e)
@@ -197,6 +218,10 @@ static int machine_open(const struct guest_kind *kind, struct guest_machine *g, 
 		r = guest_upper_open(a->overlay, &g->upper, e);
 	if (r == 0 && g->upper >= 0)
 		r = append_word(g, "warren.upper=", kind->upper_device, e);
+	if (r == 0)
+		r = guest_disks_open(g, a->spec, kind->disk_prefix, e);
+	for (unsigned i = 0; r == 0 && i < g->disks; i++)
+		r = append_word(g, "warren.disk=/dev/", g->disk[i].name, e);
 	return r;
 }
 
@@ -263,20 +288,17 @@ static void __attribute__((noreturn)) monitor_child(struct guest_monitor_args *m
 	struct guest_machine *g = ma->machine;
 	/* The creator's lock lives on its own opening of the directory. */
 	ma->dir = openat(ma->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int keep[10 + GUEST_SHARES_MAX] = { ma->dir,	  ma->report,	     ma->stdio[0],
-					    ma->stdio[1], ma->stdio[2],	     g->kvm,
-					    g->root,	  g->kernel.vmlinux, g->kernel.initramfs,
-					    g->upper };
+	int keep[5 + GUEST_MACHINE_FDS] = { ma->dir, ma->report, ma->stdio[0], ma->stdio[1],
+					    ma->stdio[2] };
+	size_t n = 5 + guest_machine_fds(g, keep + 5);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	for (unsigned i = 0; i < g->shares; i++)
-		keep[10 + i] = g->share[i].root;
 	setsid();
 	if (ma->terminal >= 0)
 		ioctl(ma->terminal, TIOCSCTTY, 0);
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
-	guest_keep_only(keep, 10 + g->shares);
+	guest_keep_only(keep, n);
 	guest_monitor_run(ma);
 }
 
@@ -327,7 +349,8 @@ static int launch(struct guest_monitor_args *ma, struct wall_process *p, struct 
 int guest_create(const struct guest_kind *kind, struct instance *in, const struct wall_create *a,
 		 struct wall_process *p, struct err *e)
 {
-	struct guest_machine g = {
+	static struct guest_machine g; /* too large for a stack */
+	g = (struct guest_machine){
 		.kvm = -1,
 		.upper = -1,
 		.root = -1,

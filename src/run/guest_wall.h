@@ -11,6 +11,7 @@ struct guest_kind {
 	const char *arguments;	  /* of every kernel */
 	const char *root_device;  /* "/dev/xvda" */
 	const char *upper_device; /* "/dev/xvdb" */
+	const char *disk_prefix;  /* "xvd": of further disks */
 	const char *line_device;  /* "/dev/hvc": a number is appended; 1 is the agent's line */
 	guest_vmm_fn *vmm;
 };
@@ -20,6 +21,8 @@ int guest_kvm_open(int *fd, struct err *e);
 /* What an administrator does so that /dev/kvm opens, by the errno that it gave. */
 const char *guest_kvm_mend(int code);
 
+/* Whether the CPU and a kernel do for `wall`. 0, or -errno with the mend. */
+int guest_ready(const char *wall, const char *kernel, struct err *e);
 int guest_create(const struct guest_kind *kind, struct instance *in, const struct wall_create *a,
 		 struct wall_process *p, struct err *e);
 int guest_start(struct instance *in, const struct oci_spec *spec, struct wall_process *p,

@@ -27,23 +27,67 @@
 #include "os/subid.h"
 #include "run/detach.h"
 #include "run/events.h"
+#include "run/guest.h"
 
 enum { LOG_FILES_DEFAULT = 1 };
 
-static int pick_one(const char *name, const struct wall_ops **wall, struct err *e)
+/* What was wished for a guest's machine: the first such annotation that begins with `key`, or NULL. */
+static const char *guest_wish(const struct launch *l, const char *key)
 {
-	int r = wall_find(name, wall, e);
+	for (size_t i = 0; i < l->options->annotations.n; i++) {
+		const char *rest = str_after(l->options->annotations.v[i], key);
 
-	if (r)
-		return r;
-	r = (*wall)->probe ? (*wall)->probe(e) : 0;
+		if (rest)
+			return rest;
+	}
+	return NULL;
+}
+
+static int pick_one(const struct launch *l, const char *name, bool choice,
+		    const struct wall_ops **wall, struct err *e)
+{
+	int r = 0;
+
+	if (choice && (*wall)->ready)
+		r = (*wall)->ready(guest_wish(l, GUEST_KERNEL "="), e);
+	else
+		r = (*wall)->probe ? (*wall)->probe(e) : 0;
 	return r ? err_wrap(e, "--isolation %s", name) : 0;
 }
 
-/* The first wall of the list that works here; there is no other second choice. */
-static int pick_wall(const char *wish, const struct wall_ops **wall, struct err *e)
+/* Wishes that only a guest can fulfil are not forgotten silently. Where the user names a guest's wall and containers
+ * as the second choice, those that are about its kernel mean the first. */
+static int check_wishes(const struct launch *l, const struct wall_ops *wall, struct err *e)
 {
-	const char *p = wish ? wish : "container";
+	static const struct {
+		const char *key, *option;
+	} wishes[] = { { GUEST_DISK ".", "--disk" },
+		       { GUEST_KERNEL "=", "--kernel" },
+		       { GUEST_APPEND "=", "--append" },
+		       { GUEST_VCPUS "=", "--vcpus" },
+		       { GUEST_PV_MEMORY "=", "--pv-memory" } };
+	bool choice = l->isolation && strchr(l->isolation, ',');
+
+	if (wall->guest) {
+		if (!streq(wall->name, "pv") && !choice && guest_wish(l, GUEST_PV_MEMORY "="))
+			return err_set(e, -EINVAL, "--pv-memory: only for --isolation pv");
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wishes) && (i == 0 || !choice); i++) {
+		if (guest_wish(l, wishes[i].key))
+			return err_set(e, -EINVAL,
+				       "%s: a %s has no machine of its own. Fix: use --pv or --vm",
+				       wishes[i].option, wall->name);
+	}
+	return 0;
+}
+
+/* The first wall of the list that works here; there is no other second choice. */
+static int pick_wall(const struct launch *l, const struct wall_ops **wall, struct err *e)
+{
+	const char *p = l->isolation ? l->isolation : "container";
+	bool choice = strchr(p, ',');
+	struct err first = ERR_INIT;
 	int r;
 
 	do {
@@ -55,12 +99,18 @@ static int pick_wall(const char *wish, const struct wall_ops **wall, struct err 
 		memcpy(name, p, n);
 		name[n] = '\0';
 		err_clear(e);
-		r = pick_one(name, wall, e);
+		r = wall_find(name, wall, e);
+		if (r)
+			return r; /* a word that is no wall is no choice */
+		r = pick_one(l, name, choice, wall, e);
 		if (!r)
-			return 0;
+			return check_wishes(l, *wall, e);
+		if (!first.code)
+			first = *e;
 		p += n + (p[n] == ',');
 	} while (*p);
-	return r;
+	*e = first; /* what was wanted most */
+	return first.code;
 }
 
 static int parse_log_opts(const struct launch *l, struct record *rec, struct err *e)
@@ -328,7 +378,7 @@ int launch_create(const struct launch *l, const char *root, struct subject *s, b
 	*s = (struct subject)SUBJECT_INIT;
 	record_init(&s->rec);
 	*no_image = false;
-	r = pick_wall(l->isolation, &s->wall, e);
+	r = pick_wall(l, &s->wall, e);
 	if (!r && l->auto_remove && l->restart_policy)
 		r = err_set(e, -EINVAL, "--rm and --restart exclude each other");
 	if (!r)

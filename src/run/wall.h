@@ -71,6 +71,9 @@ struct wall_ops {
 	/* Whether it can work here and now, for this user: 0, or -errno with the failing check and
 	 * the mend. */
 	int (*probe)(struct err *e);
+	/* The same, and what costs more to find out: asked where the user allows a second choice. `kernel`:
+	 * the name that was wished for, or NULL. */
+	int (*ready)(const char *kernel, struct err *e);
 
 	/* `in` is fresh from instance_new(). On success its status is CREATED, pid and cgroup are
 	 * set and saved. On failure nothing but the directory is left. */

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "pv/pv.h"
+#include "run/guest_disk.h"
 #include "run/guest_jail.h"
 #include "run/guest_vmm.h"
 #include "run/guest_wall.h"
@@ -117,11 +118,20 @@ static void run_machine(struct guest_machine *g)
 		c.disk[1].name = "xvdb";
 		c.disks = 2;
 	}
+	for (unsigned i = 0; i < g->disks; i++) {
+		c.disk[c.disks].block = guest_disk_block(&g->disk[i], e);
+		if (!c.disk[c.disks].block)
+			guest_vmm_fail();
+		c.disk[c.disks++].name = g->disk[i].name;
+	}
 	struct pv_domain *d = pv_new(&c, e);
 
 	guest_vmm.machine = d;
 	if (!d || pv_run(d, &result, e) < 0)
 		guest_vmm_fail();
+	/* What the guest did not flush itself; a failure has nobody left to go to. */
+	for (unsigned i = 0; i < c.disks; i++)
+		block_flush(c.disk[i].block);
 	report_end(&result);
 }
 
@@ -132,12 +142,20 @@ static int probe(struct err *e)
 	return guest_kvm_open(&fd, e);
 }
 
+static int ready(const char *kernel, struct err *e)
+{
+	int r = probe(e);
+
+	return r ? r : guest_ready("pv", kernel, e);
+}
+
 static const struct guest_kind kind = {
 	.name = "pv",
 	.arguments =
 		"console=hvc0 quiet noreplace-smp clocksource=tsc tsc=reliable cryptomgr.notests",
 	.root_device = "/dev/xvda",
 	.upper_device = "/dev/xvdb",
+	.disk_prefix = "xvd",
 	.line_device = "line:",
 	.vmm = run_machine,
 };
@@ -153,6 +171,7 @@ const struct wall_ops wall_pv = {
 	.name = "pv",
 	.summary = "a guest kernel of its own, paravirtual: needs /dev/kvm but no VT-x or AMD-V",
 	.probe = probe,
+	.ready = ready,
 	.create = create,
 	GUEST_WALL_OPS,
 };

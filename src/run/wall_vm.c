@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "machine/probe.h"
+#include "run/guest_disk.h"
 #include "run/guest_jail.h"
 #include "run/guest_vmm.h"
 #include "run/guest_wall.h"
@@ -95,6 +96,16 @@ static void run_machine(struct guest_machine *g)
 		if (!c.disk[c.disks++])
 			guest_vmm_fail();
 	}
+	if (c.disks + g->disks > VM_DISKS_MAX) {
+		err_set(e, -E2BIG, "%u disks: behind the vm wall there are %u at most", g->disks,
+			VM_DISKS_MAX - c.disks);
+		guest_vmm_fail();
+	}
+	for (unsigned i = 0; i < g->disks; i++) {
+		c.disk[c.disks] = guest_disk_block(&g->disk[i], e);
+		if (!c.disk[c.disks++])
+			guest_vmm_fail();
+	}
 	struct vm *v = vm_new(&c, e);
 
 	guest_vmm.machine = v;
@@ -124,11 +135,19 @@ static int probe(struct err *e)
 		       "boot behind the vm wall. Fix: use --isolation pv [KVM-03]");
 }
 
+static int ready(const char *kernel, struct err *e)
+{
+	int r = probe(e);
+
+	return r ? r : guest_ready("vm", kernel, e);
+}
+
 static const struct guest_kind kind = {
 	.name = "vm",
 	.arguments = "console=hvc0 quiet pci=off cryptomgr.notests random.trust_cpu=on",
 	.root_device = "/dev/vda",
 	.upper_device = "/dev/vdb",
+	.disk_prefix = "vd",
 	.line_device = "/dev/vport0p",
 	.vmm = run_machine,
 };
@@ -146,6 +165,7 @@ const struct wall_ops wall_vm = {
 	.name = "vm",
 	.summary = "a guest kernel of its own behind hardware virtualization: VT-x or AMD-V",
 	.probe = probe,
+	.ready = ready,
 	.create = create,
 	GUEST_WALL_OPS,
 };
