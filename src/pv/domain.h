@@ -26,6 +26,8 @@ struct pv_vcpu {
 	timer_t timer;
 	uint64_t deadline; /* system time of the next timer event, 0: none; own thread */
 	uint64_t retry_at; /* CLOCK_MONOTONIC: try again to deliver, 0: no need; own thread */
+	uint64_t int3_rip, int3_arrived; /* the last int3 that was waited for; own thread */
+	unsigned int3_tries;
 	_Atomic enum vcpu_state state;
 	_Atomic uint32_t wake; /* futex: something happened */
 	_Atomic uint32_t up;   /* futex: may run */
@@ -129,6 +131,10 @@ void pv_vcpu_fini(struct pv_vcpu *v);
 int pv_vcpu_start(struct pv_vcpu *v, struct err *e);
 void pv_vcpu_wake(struct pv_vcpu *v);
 uint64_t pv_system_time(const struct pv_domain *d);
+
+/* deliver.c: the vCPU's own thread, between an exit and the next entry */
+void pv_deliver(struct pv_vcpu *v);
+struct xen_vcpu_info *pv_vcpu_info(struct pv_vcpu *v);
 
 /* event.c: any thread */
 void pv_event_raise(struct pv_domain *d, uint32_t port);

@@ -3,11 +3,7 @@
  *
  * Tour stop 11: the run loop. Exits are few, since the hypervisor is inside the guest: it asks for a timer, for
  * sleep, for the end. What interrupts the guest from outside is a signal, sent by a back end's thread or by this
- * vCPU's own timer; then, if an event is due, the registers are set so that the shim's upcall vector runs next.
- *
- * Tour stop 12: when events may be delivered from outside. Only if the guest stands in its own code, in ring 3,
- * with no exception half delivered. If it stands in the shim, the shim will look at the pending byte on its way
- * out; if it has just looked, we come back a moment later.
+ * vCPU's own timer; then, if an event is due, it is delivered (deliver.c).
  *
  * Trust: the page of arguments, vcpu_info and all registers are the guest's. Arguments are copied before use.
  * Threads: this one; pv_vcpu_wake from any. #syscalls: ioctl futex timer_create timer_settime timer_delete
@@ -26,9 +22,6 @@
 #include <unistd.h>
 
 #include "base/util.h"
-
-#define RETRY_NS  300000ull  /* less storms: each try is an exit */
-#define ASSURE_NS 4000000ull /* when it should not be needed */
 
 #define MSR_STAR   0xc0000081u
 #define MSR_LSTAR  0xc0000082u
@@ -76,16 +69,9 @@ void pv_vcpu_wake(struct pv_vcpu *v)
 	}
 }
 
-static struct xen_vcpu_info *info_of(struct pv_vcpu *v)
-{
-	uint64_t gpa = __atomic_load_n(&v->page->vcpu_info_gpa, __ATOMIC_RELAXED);
-
-	return memory_at(&v->d->mem, GPA(gpa), sizeof(struct xen_vcpu_info));
-}
-
 static bool event_is_due(struct pv_vcpu *v)
 {
-	struct xen_vcpu_info *info = info_of(v);
+	struct xen_vcpu_info *info = pv_vcpu_info(v);
 
 	return info && __atomic_load_n(&info->upcall_pending, __ATOMIC_SEQ_CST);
 }
@@ -117,90 +103,6 @@ static void check_timer(struct pv_vcpu *v)
 		return;
 	v->deadline = 0;
 	pv_event_raise(v->d, __atomic_load_n(&v->page->timer_port, __ATOMIC_RELAXED));
-}
-
-enum place { IN_GUEST, WILL_LOOK, MAY_HAVE_LOOKED };
-
-/* Where an interruption found the vCPU, as far as the shim's look at pending events is concerned. */
-static enum place where_is(struct pv_vcpu *v, uint64_t rip, unsigned dpl,
-			   const struct kvm_vcpu_events *ev)
-{
-	const struct shim_header *h = &v->d->shim;
-	uint64_t offset = (rip - PV_HV) % PV_AREA_SIZE;
-
-	bool in_area = rip - PV_HV < PV_VCPUS_MAX * (uint64_t)PV_AREA_SIZE;
-
-	if (rip >> 39 != PV_HV >> 39)
-		return dpl != 3 || ev->exception.injected || ev->exception.pending ||
-				       ev->interrupt.injected
-			       ? MAY_HAVE_LOOKED
-			       : IN_GUEST;
-	/* A stub leads into the shim, but for those that lead to user code. */
-	if (in_area && offset < AREA_GDT)
-		return offset < h->stub_debug || offset >= AREA_STUBS_MERGED ? WILL_LOOK
-									     : MAY_HAVE_LOOKED;
-	if (in_area && offset >= AREA_ENTRY && offset < h->entry_end)
-		return WILL_LOOK;
-	return __atomic_load_n(&v->page->leaving, __ATOMIC_RELAXED) ? MAY_HAVE_LOOKED : WILL_LOOK;
-}
-
-/* After an interruption, with the registers in `run`: enters the shim's upcall vector if something is due. */
-static void deliver(struct pv_vcpu *v)
-{
-	struct pv_domain *d = v->d;
-	struct kvm_run *run = v->cpu.run;
-	struct kvm_regs *g = &run->s.regs.regs;
-	struct kvm_sregs *s = &run->s.regs.sregs;
-	struct kvm_vcpu_events *ev = &run->s.regs.events;
-	struct xen_vcpu_info *info = info_of(v);
-	bool flush = __atomic_load_n(&v->page->flush, __ATOMIC_SEQ_CST);
-
-	v->retry_at = 0;
-	if (!info || (!flush && !__atomic_load_n(&info->upcall_pending, __ATOMIC_SEQ_CST)))
-		return;
-	switch (where_is(v, g->rip, s->cs.dpl, ev)) {
-	case IN_GUEST:
-		break;
-	case WILL_LOOK:
-		v->retry_at = now_ns() + ASSURE_NS;
-		return;
-	case MAY_HAVE_LOOKED:
-		v->retried++;
-		v->retry_at = now_ns() + RETRY_NS;
-		return;
-	}
-	if (!flush && __atomic_load_n(&info->upcall_mask, __ATOMIC_SEQ_CST))
-		return;
-	uint64_t area = d->ram + v->cpu.index * (uint64_t)PV_AREA_SIZE;
-	uint64_t base = PV_HV + v->cpu.index * (uint64_t)PV_AREA_SIZE;
-	uint64_t *top = memory_at(&d->mem, GPA(area + AREA_HW_TOP - 40), 40);
-	const struct pv_gate *gate = memory_at(&d->mem, GPA(area + AREA_GATE), sizeof(*gate));
-
-	if (!top || !gate)
-		return;
-	top[0] = g->rip;
-	top[1] = s->cs.selector;
-	top[2] = g->rflags;
-	top[3] = g->rsp;
-	top[4] = s->ss.selector;
-	g->rip = base + d->shim.entry_vectors + VECTOR_UPCALL * ENTRY_SIZE;
-	g->rsp = base + AREA_TRAP_TOP - 48;
-	g->rflags = d->ring0 ? 2 : 0x202;
-	if (d->ring0) {
-		s->cs.selector = 0x10;
-		s->ss.selector = 0x18;
-		s->cs.dpl = s->ss.dpl = 0;
-	} else {
-		s->cs.selector = 0x33;
-		s->ss.selector = 0x2b;
-		s->cs.dpl = s->ss.dpl = 3;
-	}
-	s->cs.type = 11;
-	s->cs.l = 1;
-	s->cs.db = 0;
-	s->cr3 = gate->kernel_cr3;
-	run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-	v->injected++;
 }
 
 /* Sleeps until an event or a time; a poll also ends with any wake since the guest was entered. */
@@ -235,7 +137,7 @@ static void block(struct pv_vcpu *v, uint64_t until, bool poll)
 static void start_clock(struct pv_vcpu *v, uint64_t tsc)
 {
 	struct pv_domain *d = v->d;
-	struct xen_vcpu_info *info = info_of(v);
+	struct xen_vcpu_info *info = pv_vcpu_info(v);
 	int khz = kvm_get_tsc_khz(v->cpu.fd);
 	uint64_t hz = (khz > 0 ? (uint64_t)khz : 1000000) * 1000;
 	int8_t shift = 0;
@@ -542,7 +444,7 @@ static void *thread(void *arg)
 		} else if (r == -EINTR) {
 			v->interrupted++;
 			check_timer(v);
-			deliver(v);
+			pv_deliver(v);
 			arm_next(v);
 		} else {
 			struct err e = ERR_INIT;

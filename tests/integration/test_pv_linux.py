@@ -10,6 +10,7 @@ import pytest
 BUILD = Path(os.environ.get("WARREN_BUILD", "build")).resolve()
 WARREN = str(BUILD / "warren")
 INTRUDER = BUILD / "tests/guests/intruder"
+BREAKPOINTS = BUILD / "tests/guests/breakpoints"
 ARGS = ["console=hvc0", "quiet", "noreplace-smp", "clocksource=tsc", "tsc=reliable", "cryptomgr.notests", "panic=-1"]
 # Merged memory does not keep user code from the kernel's: there these are not tried.
 SEGV = ["read kernel text", "write kernel text", "read kernel memory", "read shim", "read stubs", "read gate",
@@ -69,6 +70,13 @@ def test_user_code_stays_user_code(kernel, tmp_path, mode):
         assert became.get(name) == outcome, name
     for name in SEGV:
         assert became.get(name) == ("SIGSEGV" if mode == "isolated" else None), name
+
+
+@pytest.mark.parametrize("mode", ["merged", "isolated"])
+def test_no_int3_is_lost_to_an_event(kernel, tmp_path, mode):
+    initrd = initramfs(tmp_path / "initrd", BREAKPOINTS.read_bytes())
+    out = lguest(kernel, initrd, options=["--pv-memory", mode]).stdout
+    assert "20000 of 20000 arrived, interrupted" in out
 
 
 BUSYBOX = Path("/bin/busybox") if Path("/bin/busybox").exists() else Path("/usr/bin/busybox")
