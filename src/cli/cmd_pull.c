@@ -62,8 +62,8 @@ static int ask(const struct settings *s, const char **words, size_t n, const cha
 {
 	if (s->creds && setenv("WARREN_CREDENTIALS", s->creds, 1))
 		return -ENOMEM;
-	if (s->tls_verify && streq(s->tls_verify, "false"))
-		words[n++] = "insecure=1";
+	if (s->tls_verify)
+		words[n++] = streq(s->tls_verify, "false") ? "insecure=1" : "secure=1";
 	words[n] = NULL;
 	int r = images_ask(words, s->quiet, print_word, (void *)(uintptr_t)result, e);
 

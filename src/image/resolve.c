@@ -23,6 +23,7 @@
 #include "image/image.h"
 #include "image/manage.h"
 #include "image/record_int.h"
+#include "image/registries.h"
 #include "os/file.h"
 #include "os/paths.h"
 #include "os/tree.h"
@@ -172,12 +173,17 @@ static int load_by_digits(const char *data, const char *digits, struct image *im
 static int find(const char *data, const char *name, struct image *img, struct err *e)
 {
 	const char *hex = str_after(name, "sha256:");
+	cleanup_with(strlist_fini) struct strlist names = { .n = 0 };
 	struct reference ref;
 	char whole[1024], record[80];
 	int r = -ENOENT;
 
-	if (!hex && reference_parse(name, &ref, NULL) == 0 &&
-	    reference_format(&ref, whole, sizeof(whole)) == 0) {
+	if (!hex && registries_local_names(name, &names) == -ENOMEM)
+		return -ENOMEM;
+	for (size_t i = 0; r == -ENOENT && i < names.n; i++) {
+		if (reference_parse(names.v[i], &ref, NULL) ||
+		    reference_format(&ref, whole, sizeof(whole)))
+			continue;
 		record_name_path(whole, record);
 		r = load(data, record, img, e);
 	}

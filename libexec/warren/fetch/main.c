@@ -6,7 +6,7 @@
  * Standard input, lines "KEY VALUE": method, url, accept, type (content type of what is sent), user, password,
  * identity, bearer, scope, insecure 1 (plain HTTP and unverified certificates are fine), max (bytes that the body may have),
  * size (bytes that it must have), body (the descriptor that gets the body), source (the descriptor whose file is sent)
- * and upload (how many bytes of it).
+ * and upload (how many bytes of it); authorities, cert and key (descriptors of PEM texts).
  *
  * Standard output, lines: status N, location URL, digest D, type T, bearer TOKEN (that was got on the way),
  * bytes N, message TEXT (what the registry said about a failure). Exit status 0 when there was an answer at all; otherwise one
@@ -52,6 +52,7 @@ struct request {
 	int body, source; /* descriptors, -1: none */
 	uint64_t max, size, upload;
 	bool has_size, has_upload;
+	struct buf authorities, cert, key; /* PEM texts */
 };
 
 struct answer {
@@ -92,6 +93,17 @@ static int descriptor(const char *s)
 	return (int)n;
 }
 
+/* A text that is handed over by descriptor: secrets and long ones. */
+static void read_text(struct buf *b, const char *s)
+{
+	int fd = descriptor(s);
+
+	*b = (struct buf)BUF_INIT(512u << 10);
+	if (read_all(fd, b))
+		die("a certificate cannot be read");
+	close(fd);
+}
+
 static void read_request(struct request *r)
 {
 	static struct buf b = BUF_INIT(256u << 10);
@@ -124,6 +136,12 @@ static void read_request(struct request *r)
 			r->body = descriptor(v);
 		else if (streq(line, "source"))
 			r->source = descriptor(v);
+		else if (streq(line, "authorities"))
+			read_text(&r->authorities, v);
+		else if (streq(line, "cert"))
+			read_text(&r->cert, v);
+		else if (streq(line, "key"))
+			read_text(&r->key, v);
 		else if (streq(line, "max"))
 			str_to_u64(v, &r->max);
 		else if (streq(line, "size"))
@@ -221,6 +239,14 @@ static size_t on_send(char *p, size_t one, size_t n, void *data)
 	return (size_t)got;
 }
 
+static void blob(CURL *c, CURLoption option, const struct buf *text)
+{
+	struct curl_blob b = { text->data, text->len, CURL_BLOB_NOCOPY };
+
+	if (text->len && curl_easy_setopt(c, option, &b) != CURLE_OK)
+		die("libcurl does not take the registry's certificates");
+}
+
 static CURL *new_handle(const struct request *r, const char *url)
 {
 	CURL *c = curl_easy_init();
@@ -239,6 +265,10 @@ static CURL *new_handle(const struct request *r, const char *url)
 	curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1024L);
 	curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, 30L);
 	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 256L << 10);
+	/* Besides the host's own directory of authorities, not in its place. */
+	blob(c, CURLOPT_CAINFO_BLOB, &r->authorities);
+	blob(c, CURLOPT_SSLCERT_BLOB, &r->cert);
+	blob(c, CURLOPT_SSLKEY_BLOB, &r->key);
 	if (r->insecure) {
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);

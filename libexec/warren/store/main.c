@@ -7,7 +7,7 @@
  * end when it failed (exit status 1).
  *
  * Verbs: commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; load source= (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
- * prune [all=1]; usage; repair; pull image= [insecure=1]; push image= [destination=]; login registry=; logout registry=
+ * prune [all=1]; usage; repair; pull image= [[in]secure=1]; push image= [destination=]; login registry=; logout registry=
  * (user and password in the environment, WARREN_CREDENTIALS=user:password); layer digest= size= diff_id= name= (one layer of a
  * pull, started by it).
  *
@@ -173,14 +173,16 @@ static const char *given_creds(void)
 	return v && *v ? v : NULL;
 }
 
-static bool verify_tls(const struct words *w)
+static enum remote_tls tls_of(const struct words *w)
 {
-	return !word(w, "insecure");
+	return word(w, "insecure") ? REMOTE_TLS_OPTIONAL
+	       : word(w, "secure") ? REMOTE_TLS_REQUIRED
+				   : REMOTE_TLS_AUTO;
 }
 
 static int do_pull(struct store *s, const struct words *w, struct err *e)
 {
-	struct pull_request p = { .creds = given_creds(), .tls_verify = verify_tls(w) };
+	struct pull_request p = { .creds = given_creds(), .tls = tls_of(w) };
 	int r = need(w, "image", &p.image, e);
 
 	p.platform = (struct import_request){ .os = word_or(w, "os", "linux"),
@@ -209,8 +211,7 @@ static int do_push(struct store *s, const struct words *w, struct err *e)
 	const char *image;
 	int r = need(w, "image", &image, e);
 
-	return r ? r
-		 : image_push(s, image, word(w, "destination"), given_creds(), verify_tls(w), e);
+	return r ? r : image_push(s, image, word(w, "destination"), given_creds(), tls_of(w), e);
 }
 
 static int do_login(struct store *s, const struct words *w, struct err *e)
@@ -220,7 +221,7 @@ static int do_login(struct store *s, const struct words *w, struct err *e)
 
 	if (!r && !given_creds())
 		r = err_set(e, -EINVAL, "login: no user and password");
-	return r ? r : registry_login(s, registry, given_creds(), verify_tls(w), e);
+	return r ? r : registry_login(s, registry, given_creds(), tls_of(w), e);
 }
 
 static int do_logout(struct store *s, const struct words *w, struct err *e)

@@ -9,7 +9,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/cleanup.h"
 #include "base/str.h"
+#include "image/registries.h"
 #include "image/store/db.h"
 #include "image/store/store.h"
 #include "wire/json.h"
@@ -90,13 +92,17 @@ int image_find(struct store *s, const char *what, char id[DIGEST_SIZE], char nam
 	       struct err *e)
 {
 	const char *hex = str_after(what, "sha256:");
-	cleanup_query sqlite3_stmt *q = NULL;
+	cleanup_with(strlist_fini) struct strlist names = { .n = 0 };
 	struct reference ref;
 	int r;
 
-	name[0] = '\0';
-	if (!hex && reference_parse(what, &ref, NULL) == 0 &&
-	    reference_format(&ref, name, 1024) == 0) {
+	if (!hex && registries_local_names(what, &names) == -ENOMEM)
+		return -ENOMEM;
+	for (size_t i = 0; i < names.n; i++) {
+		cleanup_query sqlite3_stmt *q = NULL;
+
+		if (reference_parse(names.v[i], &ref, NULL) || reference_format(&ref, name, 1024))
+			continue;
 		r = db_query(s, &q, e, "SELECT image FROM names WHERE name = ?", "s", name);
 		if (!r)
 			r = db_step(s, q, e);

@@ -219,18 +219,14 @@ static void say_id(struct store *s, const char *id)
 	s->say(s->say_arg, text);
 }
 
-int image_pull(struct store *s, const struct pull_request *want, struct err *e)
+/* One place that may have it: a mirror or the registry itself. */
+static int pull_from(struct store *s, const struct pull_request *want, const char *whole,
+		     const struct reference *place, enum remote_tls tls, struct err *e)
 {
 	struct pulling p = { .top = BUF_INIT(DOCUMENT_MAX) };
 	struct image_descriptor d;
-	struct reference ref;
-	char whole[1024], id[DIGEST_SIZE], name[1024];
-	int r = reference_parse(want->image, &ref, e);
+	const char *names[] = { whole };
 
-	if (r)
-		return r;
-	if (reference_format(&ref, whole, sizeof(whole)))
-		return err_set(e, -EINVAL, "image name '%.40s...' is too long", want->image);
 	p.l = (struct layout){ .ops = &registry_ops,
 			       .s = s,
 			       .r = &want->platform,
@@ -238,20 +234,79 @@ int image_pull(struct store *s, const struct pull_request *want, struct err *e)
 			       .source = whole,
 			       .arena = ARENA_INIT(64u << 20),
 			       .e = e };
-	r = remote_open(&p.r, s, &ref, want->creds, want->tls_verify, false, e);
-	if (!r)
-		r = fetch_top(&p, &d, e);
-	const char *names[] = { whole };
+	int r = remote_open(&p.r, s, place, want->creds, tls, false, e);
 
 	if (!r)
+		r = fetch_top(&p, &d, e);
+	if (!r)
 		r = layout_bring(&p.l, &d, names, 1);
-	if (!r)
-		r = image_find(s, whole, id, name, e);
-	if (!r)
-		say_id(s, id);
 	remote_close(&p.r);
 	buf_fini(&p.top);
 	arena_fini(&p.l.arena);
+	return r;
+}
+
+/* The places of one whole name, in registries.conf's order. A layer's process that failed has spoken for itself. */
+static int pull_name(struct store *s, const struct pull_request *want, const struct registries *c,
+		     const char *name, struct err *e)
+{
+	struct reference ref, place;
+	struct err why = ERR_INIT;
+	char whole[1024], id[DIGEST_SIZE], known[1024];
+	bool insecure;
+	int r = reference_parse(name, &ref, e), failed = 0;
+
+	if (r)
+		return r;
+	if (reference_format(&ref, whole, sizeof(whole)))
+		return err_set(e, -EINVAL, "image name '%.40s...' is too long", name);
+	const struct registries_rule *rule = registries_find(c, &ref);
+
+	if (rule && rule->blocked)
+		return err_set(e, -EACCES, "registry '%s' is blocked by registries.conf",
+			       rule->prefix);
+	for (size_t i = 0;; i++) {
+		r = registries_place(rule, &ref, i, &place, &insecure, e);
+		if (r <= 0)
+			break;
+		if (failed && why.code)
+			store_status(s, "%s", why.msg);
+		err_clear(&why);
+		failed = pull_from(s, want, whole, &place, remote_tls_for(want->tls, insecure),
+				   &why);
+		if (!failed)
+			break;
+	}
+	if (r >= 0 && failed) {
+		*e = why;
+		return failed;
+	}
+	if (r > 0)
+		r = image_find(s, whole, id, known, e);
+	if (!r)
+		say_id(s, id);
+	return r;
+}
+
+int image_pull(struct store *s, const struct pull_request *want, struct err *e)
+{
+	cleanup_with(registries_fini) struct registries c = { .n = 0 };
+	cleanup_with(strlist_fini) struct strlist names = { .n = 0 };
+	int r = registries_load(&c, e);
+
+	if (!r)
+		r = registries_candidates(&c, want->image, &names, e);
+	if (r)
+		return r;
+	for (size_t i = 0; i < names.n; i++) {
+		/* The words for the last one are the command's own. */
+		if (i)
+			store_status(s, "%s", e->msg);
+		err_clear(e);
+		r = pull_name(s, want, &c, names.v[i], e);
+		if (!r)
+			return 0;
+	}
 	return r;
 }
 
@@ -280,7 +335,7 @@ static int read_secrets(struct remote *r, struct buf *b, struct err *e)
 	snprintf(r->creds.password, sizeof(r->creds.password), "%s", f[5]);
 	snprintf(r->creds.identity, sizeof(r->creds.identity), "%s", f[6]);
 	r->bearer = *f[7] ? strdup(f[7]) : NULL;
-	return 0;
+	return registry_certs_load(r->ref.registry, &r->certs, e);
 }
 
 int image_pull_layer(struct store *s, const char *digest, uint64_t size, const char *diff_id,

@@ -117,8 +117,35 @@ static int push_all(struct remote *r, const char *id, const char *manifest, stru
 	return err ? err : a.status == 201 ? 0 : remote_refusal(r, &a, "manifest", e);
 }
 
+/* Where registries.conf sends what is written: the registry itself, never a mirror. */
+static int open_place(struct remote *r, struct store *s, const struct reference *ref,
+		      const char *creds, enum remote_tls tls, bool push, struct err *e)
+{
+	cleanup_with(registries_fini) struct registries c = { .n = 0 };
+	struct reference place = *ref, next;
+	bool insecure = false, one;
+	int err = registries_load(&c, e);
+	const struct registries_rule *rule = err ? NULL : registries_find(&c, ref);
+
+	if (rule && rule->blocked)
+		return err_set(e, -EACCES, "registry '%s' is blocked by registries.conf",
+			       rule->prefix);
+	/* The last of the places. */
+	for (size_t i = 0; !err; i++) {
+		int more = registries_place(rule, ref, i, &next, &one, e);
+
+		if (more <= 0) {
+			err = more;
+			break;
+		}
+		place = next;
+		insecure = one;
+	}
+	return err ? err : remote_open(r, s, &place, creds, remote_tls_for(tls, insecure), push, e);
+}
+
 int image_push(struct store *s, const char *image, const char *destination, const char *creds,
-	       bool tls_verify, struct err *e)
+	       enum remote_tls tls, struct err *e)
 {
 	__attribute__((cleanup(remote_close))) struct remote r = { .s = NULL };
 	cleanup_query sqlite3_stmt *q = NULL;
@@ -127,7 +154,7 @@ int image_push(struct store *s, const char *image, const char *destination, cons
 	int err = image_find(s, image, id, name, e);
 
 	if (!err)
-		err = reference_parse(destination ? destination : image, &ref, e);
+		err = reference_parse(destination ? destination : *name ? name : image, &ref, e);
 	if (!err)
 		err = db_query(s, &q, e, "SELECT manifest FROM images WHERE id = ?", "s", id);
 	if (!err)
@@ -135,7 +162,7 @@ int image_push(struct store *s, const char *image, const char *destination, cons
 	if (err)
 		return err;
 	snprintf(manifest, sizeof(manifest), "%s", db_text(q, 0));
-	err = remote_open(&r, s, &ref, creds, tls_verify, true, e);
+	err = open_place(&r, s, &ref, creds, tls, true, e);
 	if (!err)
 		err = push_all(&r, id, manifest, e);
 	if (err)
@@ -147,7 +174,7 @@ int image_push(struct store *s, const char *image, const char *destination, cons
 	return 0;
 }
 
-int registry_login(struct store *s, const char *registry, const char *creds, bool tls_verify,
+int registry_login(struct store *s, const char *registry, const char *creds, enum remote_tls tls,
 		   struct err *e)
 {
 	__attribute__((cleanup(remote_close))) struct remote r = { .s = NULL };
@@ -159,7 +186,7 @@ int registry_login(struct store *s, const char *registry, const char *creds, boo
 	if (strlen(registry) >= sizeof(ref.registry) || strpbrk(registry, "/ \n"))
 		return err_set(e, -EINVAL, "registry '%.64s': not HOST[:PORT]", registry);
 	snprintf(ref.registry, sizeof(ref.registry), "%s", registry);
-	int err = remote_open(&r, s, &ref, creds, tls_verify, false, e);
+	int err = open_place(&r, s, &ref, creds, tls, false, e);
 
 	if (!err)
 		err = remote_ask(&r, &ping, &a, e);

@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "os/file.h"
 #include "os/paths.h"
 #include "os/spawn.h"
@@ -37,8 +38,28 @@ static void number(struct buf *b, const char *key, uint64_t v)
 	buf_addf(b, "%s %llu\n", key, (unsigned long long)v);
 }
 
-static void write_request(const struct remote *r, const struct remote_request *q, struct buf *b)
+/* A memfd with a text, -1 for none. */
+static int text_fd(const struct buf *text)
 {
+	int fd = text->len ? memfd_create("certificate", MFD_CLOEXEC) : -1;
+
+	if (fd >= 0 && (write_full(fd, text->data, text->len) || lseek(fd, 0, SEEK_SET) < 0))
+		close_fd(&fd);
+	return fd;
+}
+
+static void inherit(int fd, bool yes)
+{
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, yes ? 0 : FD_CLOEXEC);
+}
+
+enum { CERT_TEXTS = 3 };
+
+static void write_request(const struct remote *r, const struct remote_request *q,
+			  const int certs[CERT_TEXTS], struct buf *b)
+{
+	static const char *const cert_words[CERT_TEXTS] = { "authorities", "cert", "key" };
 	char scope[400];
 	const char *base = str_after(q->url, "http") && strstr(q->url, "://") ? "" : r->base;
 
@@ -67,12 +88,9 @@ static void write_request(const struct remote *r, const struct remote_request *q
 		number(b, "source", (uint64_t)q->source);
 		number(b, "upload", q->upload);
 	}
-}
-
-static void inherit(int fd, bool yes)
-{
-	if (fd >= 0)
-		fcntl(fd, F_SETFD, yes ? 0 : FD_CLOEXEC);
+	for (int i = 0; i < CERT_TEXTS; i++)
+		if (certs[i] >= 0)
+			number(b, cert_words[i], (uint64_t)certs[i]);
 }
 
 int remote_start(struct remote *r, const struct remote_request *q, struct remote_job *job,
@@ -89,16 +107,21 @@ int remote_start(struct remote *r, const struct remote_request *q, struct remote
 
 	if (err)
 		return err;
-	write_request(r, q, &b);
+	cleanup_fd int authorities = text_fd(&r->certs.authorities);
+	cleanup_fd int cert = text_fd(&r->certs.cert);
+	cleanup_fd int key = text_fd(&r->certs.key);
+	const int handed[] = { authorities, cert, key, q->body, q->source };
+
+	write_request(r, q, handed, &b);
 	if (b.error || in < 0 || write_full(in, b.data, b.len) || lseek(in, 0, SEEK_SET) < 0 ||
 	    pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(e, b.error ? b.error : -errno, "start warren-fetch");
-	inherit(q->body, true);
-	inherit(q->source, true);
+	for (size_t i = 0; i < ARRAY_SIZE(handed); i++)
+		inherit(handed[i], true);
 	err = spawn_with_stderr(&job->pid, path, argv, (const int[3]){ in, p[1], -1 },
 				&job->complaint, e);
-	inherit(q->body, false);
-	inherit(q->source, false);
+	for (size_t i = 0; i < ARRAY_SIZE(handed); i++)
+		inherit(handed[i], false);
 	close(p[1]);
 	job->out = p[0];
 	if (err)
@@ -216,11 +239,21 @@ static int find_scheme(struct remote *r, const char *host, struct err *e)
 	return remote_ask(r, &ping, &a, e);
 }
 
+enum remote_tls remote_tls_for(enum remote_tls tls, bool insecure)
+{
+	return tls == REMOTE_TLS_AUTO && insecure ? REMOTE_TLS_OPTIONAL : tls;
+}
+
 int remote_open(struct remote *r, struct store *s, const struct reference *ref, const char *creds,
-		bool tls_verify, bool push, struct err *e)
+		enum remote_tls tls, bool push, struct err *e)
 {
 	*r = (struct remote){ .s = s, .ref = *ref, .push = push };
-	r->insecure = !tls_verify || on_loopback(ref->registry);
+	r->insecure = tls == REMOTE_TLS_OPTIONAL ||
+		      (tls == REMOTE_TLS_AUTO && on_loopback(ref->registry));
+	int bad = registry_certs_load(ref->registry, &r->certs, e);
+
+	if (bad)
+		return bad;
 	if (creds) {
 		size_t n = strcspn(creds, ":");
 
@@ -242,6 +275,7 @@ int remote_open(struct remote *r, struct store *s, const struct reference *ref, 
 void remote_close(struct remote *r)
 {
 	free(r->bearer);
+	registry_certs_fini(&r->certs);
 	explicit_bzero(&r->creds, sizeof(r->creds));
 	*r = (struct remote){ .s = NULL };
 }

@@ -1,8 +1,15 @@
 /* A repository of a registry (distribution-spec 1.1), asked through warren-fetch. */
 #pragma once
 
+#include "image/registries.h"
 #include "image/store/store.h"
 #include "wire/registry.h"
+
+enum remote_tls {
+	REMOTE_TLS_AUTO,     /* registries.conf decides; a registry on loopback may do without */
+	REMOTE_TLS_REQUIRED, /* --tls-verify=true */
+	REMOTE_TLS_OPTIONAL, /* --tls-verify=false: plain HTTP and unknown certificates are fine */
+};
 
 struct remote {
 	struct store *s;
@@ -11,6 +18,7 @@ struct remote {
 	bool insecure;	/* plain HTTP and unknown certificates are fine */
 	bool push;	/* the token must allow writing */
 	struct credentials creds;
+	struct registry_certs certs;
 	char *bearer; /* the token so far, or NULL */
 };
 
@@ -36,9 +44,9 @@ struct remote_job {
 };
 
 /* Finds the registry's address and the credentials: `creds` ("user:password") or those of the user's files.
- * `tls_verify` false makes it insecure; so is a registry on loopback. 0 or -errno. */
+ * 0 or -errno. */
 int remote_open(struct remote *r, struct store *s, const struct reference *ref, const char *creds,
-		bool tls_verify, bool push, struct err *e);
+		enum remote_tls tls, bool push, struct err *e);
 void remote_close(struct remote *r);
 
 int remote_start(struct remote *r, const struct remote_request *q, struct remote_job *job,
@@ -63,7 +71,7 @@ int auth_store(const char *registry, const char *user, const char *password, cha
 /* pull.c, push.c */
 struct pull_request {
 	const char *image, *creds;
-	bool tls_verify, quiet;
+	enum remote_tls tls;
 	struct import_request platform;
 };
 
@@ -72,6 +80,8 @@ int image_pull(struct store *s, const struct pull_request *p, struct err *e);
 int image_pull_layer(struct store *s, const char *digest, uint64_t size, const char *diff_id,
 		     const char *name, struct err *e);
 int image_push(struct store *s, const char *image, const char *destination, const char *creds,
-	       bool tls_verify, struct err *e);
-int registry_login(struct store *s, const char *registry, const char *creds, bool tls_verify,
+	       enum remote_tls tls, struct err *e);
+int registry_login(struct store *s, const char *registry, const char *creds, enum remote_tls tls,
 		   struct err *e);
+/* `tls`, or what registries.conf says of a place that it marks insecure. */
+enum remote_tls remote_tls_for(enum remote_tls tls, bool insecure);
