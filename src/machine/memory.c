@@ -1,8 +1,11 @@
 /*
  * Guest memory.
  *
- * A guest's memory is one mapping of this process and one KVM memory slot. Everything that touches it asks
+ * A guest's memory is one mapping of this process and a KVM memory slot. Everything that touches it asks
  * memory_at for the whole range first; there is no other way from a guest-physical address to a pointer.
+ *
+ * A machine with devices below 4 GB splits it: one mapping still, two slots, and ranges that cross the hole are
+ * outside.
  *
  * Trust: addresses and lengths are the guest's. The check is written so that it cannot wrap. Memory that was
  * once judged may change under us: callers copy before they judge.
@@ -51,7 +54,7 @@ static int map_over(struct memory *m, uint64_t size, int flags, int fd, uint64_t
 		return r;
 	}
 	m->base = at;
-	m->size = size;
+	m->size = m->low = size;
 	return 0;
 }
 
@@ -117,11 +120,21 @@ void memory_fini(struct memory *m)
 	*m = (struct memory){ .fd = -1 };
 }
 
+void memory_make_hole(struct memory *m, uint64_t at)
+{
+	if (at < m->low)
+		m->low = at;
+}
+
 void *memory_at(const struct memory *m, gpa_t gpa, uint64_t len)
 {
-	if (gpa.v > m->size || len > m->size - gpa.v)
+	if (gpa.v <= m->low)
+		return len <= m->low - gpa.v ? m->base + gpa.v : NULL;
+	uint64_t high = m->size - m->low, at = gpa.v - MEMORY_HIGH;
+
+	if (gpa.v < MEMORY_HIGH || !high || at > high || len > high - at)
 		return NULL;
-	return m->base + gpa.v;
+	return m->base + m->low + at;
 }
 
 int memory_read(const struct memory *m, gpa_t gpa, void *to, uint64_t len)

@@ -15,11 +15,14 @@ typedef struct {
 #define GPA(x)	((gpa_t){ (x) })
 #define PAGE	4096u
 #define PAGE_2M (2u << 20)
+/* Where memory goes on above the hole for devices. */
+#define MEMORY_HIGH (4ull << 30)
 
-/* One range [0, size) of guest-physical memory. */
+/* Guest-physical memory: [0, low), and what is left of `size` from MEMORY_HIGH on. Without a hole, `low` is all of it. */
 struct memory {
 	uint8_t *base; /* NULL: none */
-	uint64_t size;
+	uint64_t size; /* bytes of RAM, wherever they lie */
+	uint64_t low;
 	int fd; /* memfd behind it, -1: anonymous or a private file mapping */
 };
 
@@ -29,6 +32,10 @@ int memory_init(struct memory *m, uint64_t size, bool shared, struct err *e);
 /* A private copy-on-write view of `fd` from `offset`: a clone. */
 int memory_init_file(struct memory *m, int fd, uint64_t offset, uint64_t size, struct err *e);
 void memory_fini(struct memory *m);
+
+/* Leaves [at, MEMORY_HIGH) to devices: what lay there lies above. After memory_init, before anybody looks. `at` is a
+ * multiple of 2 MB. */
+void memory_make_hole(struct memory *m, uint64_t at);
 
 /* Copies `len` bytes of `fd` from `offset` to `gpa`. A copy, not a mapping of the file: it lands in huge pages, and
  * where KVM shadows the guest's page tables it then fills in eight neighbours at each fault, which it cannot do for

@@ -12,6 +12,7 @@
 struct machine {
 	int kvm; /* not owned */
 	int vm;
+	unsigned msrs_refused; /* by the host, while vCPUs were set up */
 };
 
 /* Makes the VM; `kvm` stays the caller's. 0 or -errno. */

@@ -8,7 +8,7 @@
  *
  * Trust: exits carry the guest's addresses and values; the buses judge them. What KVM cannot go on from (a
  * triple fault, an instruction it does not know) ends this guest with a written reason.
- * Threads: vm_run's and one a vCPU. #syscalls: eventfd2 mmap munmap fstat clone3 futex ioctl read write close
+ * Threads: vm_run's and one a vCPU. #syscalls: eventfd2 mmap munmap fstat clone3 futex ioctl read write close pread64
  */
 #include "run/vm.h"
 
@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "machine/acpi.h"
 #include "machine/x86.h"
 #include "run/vm_int.h"
@@ -156,8 +157,10 @@ static void *cpu_main(void *arg)
 
 	vcpu_adopt(&c->cpu);
 	while (!atomic_load(&v->stopping)) {
+		uint64_t begin = now_ns();
 		int r = vcpu_enter(&c->cpu);
 
+		c->inside_ns += now_ns() - begin;
 		if (r == -EINTR) {
 			c->interrupted++;
 			wait_while_paused(v);
@@ -171,7 +174,7 @@ static void *cpu_main(void *arg)
 	return NULL;
 }
 
-static int load_kernel(struct vm *v, struct linux_entry *entry, struct err *e)
+static int load_kernel(struct vm *v, struct boot_entry *entry, struct err *e)
 {
 	struct stat kernel, initrd = { 0 };
 
@@ -185,14 +188,15 @@ static int load_kernel(struct vm *v, struct linux_entry *entry, struct err *e)
 
 	if (file == MAP_FAILED)
 		return err_sys(e, -errno, "kernel: cannot be mapped");
-	struct linux_image image = {
-		.vmlinux = file,
-		.vmlinux_size = (size_t)kernel.st_size,
+	struct boot_image image = {
+		.file = file,
+		.size = (size_t)kernel.st_size,
 		.initrd = v->config.initrd,
 		.initrd_size = (uint64_t)initrd.st_size,
 		.cmdline = v->config.cmdline,
+		.protocol = v->config.protocol,
 	};
-	int r = linux_load(&v->mem, &image, entry, e);
+	int r = boot_load(&v->mem, &image, entry, e);
 
 	munmap(file, (size_t)kernel.st_size);
 	return r;
@@ -215,9 +219,12 @@ static int write_acpi(struct vm *v, struct err *e)
 			  e);
 }
 
-static int add_cpus(struct vm *v, const struct linux_entry *entry, struct err *e)
+static int add_cpus(struct vm *v, const struct boot_entry *entry, struct err *e)
 {
-	int r = 0;
+	const struct cpu_template *template = cpu_template_find(v->config.cpu);
+	int r = template ? 0
+			 : err_set(e, -EINVAL, "CPU template '%s': host, x86-64-v2 or x86-64-v3",
+				   v->config.cpu);
 
 	for (unsigned i = 0; !r && i < v->config.vcpus; i++) {
 		struct vm_cpu *c = &v->cpu[i];
@@ -227,7 +234,7 @@ static int add_cpus(struct vm *v, const struct linux_entry *entry, struct err *e
 		if (r)
 			break;
 		v->cpus++;
-		r = x86_vcpu_init(&v->machine, &c->cpu, v->config.vcpus, e);
+		r = x86_vcpu_init(&v->machine, &c->cpu, template, v->config.vcpus, e);
 	}
 	return r ? r : x86_vcpu_start(&v->cpu[0].cpu, &v->mem, entry, e);
 }
@@ -244,9 +251,9 @@ static int check(const struct vm_config *c, struct err *e)
 {
 	if (!c->vcpus || c->vcpus > VM_VCPUS_MAX)
 		return err_set(e, -EINVAL, "%u vCPUs: from 1 to %d", c->vcpus, VM_VCPUS_MAX);
-	if (c->memory > 3ull << 30)
-		return err_set(e, -EINVAL, "%llu MB of memory: at most 3072",
-			       (unsigned long long)(c->memory >> 20));
+	if (c->memory > VM_MEMORY_MAX)
+		return err_set(e, -EINVAL, "%llu MB of memory: at most %llu",
+			       (unsigned long long)(c->memory >> 20), VM_MEMORY_MAX >> 20);
 	if (c->disks > VM_DISKS_MAX || c->ports > VM_PORTS_MAX)
 		return err_set(e, -EINVAL, "%u disks and %u ports: at most %d and %d", c->disks,
 			       c->ports, VM_DISKS_MAX, VM_PORTS_MAX);
@@ -257,9 +264,25 @@ static int check(const struct vm_config *c, struct err *e)
 	return 0;
 }
 
+/* Guest memory with its hole, and the slots by which KVM finds it. */
+static int add_memory(struct vm *v, struct err *e)
+{
+	struct memory *m = &v->mem;
+	int r = memory_init(m, v->config.memory, false, e);
+
+	if (r)
+		return r;
+	memory_make_hole(m, VM_HOLE);
+	r = kvm_memory_region(v->machine.vm, 0, 0, m->low, m->base, 0);
+	if (!r && m->size > m->low)
+		r = kvm_memory_region(v->machine.vm, 1, MEMORY_HIGH, m->size - m->low,
+				      m->base + m->low, 0);
+	return r ? err_sys(e, r, "KVM: guest memory was refused") : 0;
+}
+
 static int build(struct vm *v, struct err *e)
 {
-	struct linux_entry entry;
+	struct boot_entry entry;
 	int r = check(&v->config, e);
 
 	if (!r)
@@ -267,12 +290,7 @@ static int build(struct vm *v, struct err *e)
 	if (!r)
 		r = machine_init(&v->machine, v->config.kvm, e);
 	if (!r)
-		r = memory_init(&v->mem, v->config.memory, false, e);
-	if (!r) {
-		r = kvm_memory_region(v->machine.vm, 0, 0, v->mem.size, v->mem.base, 0);
-		if (r)
-			err_sys(e, r, "KVM: guest memory was refused");
-	}
+		r = add_memory(v, e);
 	if (!r)
 		r = x86_machine_init(&v->machine, e);
 	if (!r)
@@ -320,9 +338,35 @@ struct vm *vm_new(const struct vm_config *config, struct err *e)
 	return v;
 }
 
+/* KVM's own counters, summed over the vCPUs. Those that are not exits and not time are of no use here. */
+static void add_stat(void *arg, const char *name, uint64_t value)
+{
+	struct vm_stats *s = arg;
+	size_t n = strlen(name);
+	bool is_wait = streq(name, "halt_wait_ns");
+
+	if (is_wait)
+		s->halted_ns += value;
+	if (!value || (!streq(name, "exits") && !streq(name, "hypercalls") &&
+		       !streq(name, "insn_emulation") && !streq(name, "irq_injections") &&
+		       (n < 6 || !streq(name + n - 6, "_exits"))))
+		return;
+	for (unsigned i = 0; i < s->reasons; i++) {
+		if (streq(s->reason[i].name, name)) {
+			s->reason[i].count += value;
+			return;
+		}
+	}
+	if (s->reasons == VM_REASONS_MAX || n >= sizeof(s->reason[0].name))
+		return;
+	memcpy(s->reason[s->reasons].name, name, n + 1);
+	s->reason[s->reasons++].count = value;
+}
+
 void vm_stats(struct vm *v, struct vm_stats *stats)
 {
-	*stats = (struct vm_stats){ .setup_ns = v->result.stats.setup_ns };
+	*stats = (struct vm_stats){ .setup_ns = v->result.stats.setup_ns,
+				    .msrs_refused = v->machine.msrs_refused };
 	for (unsigned i = 0; i < v->cpus; i++) {
 		const struct vm_cpu *c = &v->cpu[i];
 
@@ -331,7 +375,11 @@ void vm_stats(struct vm *v, struct vm_stats *stats)
 		stats->mmio += c->mmio;
 		stats->unclaimed += c->unclaimed;
 		stats->interrupted += c->interrupted;
+		stats->inside_ns += c->inside_ns;
+		if (kvm_stats_each(c->cpu.fd, add_stat, stats))
+			stats->kernel_silent = true;
 	}
+	kvm_stats_each(v->machine.vm, add_stat, stats);
 }
 
 static int start_cpus(struct vm *v, struct err *e)

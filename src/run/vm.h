@@ -6,10 +6,12 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "machine/boot.h"
 #include "os/loop.h"
 #include "storage/block.h"
 
-enum { VM_DISKS_MAX = 8, VM_PORTS_MAX = 8, VM_VCPUS_MAX = 64 };
+enum { VM_DISKS_MAX = 8, VM_PORTS_MAX = 8, VM_VCPUS_MAX = 64, VM_REASONS_MAX = 32 };
+#define VM_MEMORY_MAX (1ull << 40)
 
 /* A byte pipe to the guest. Descriptors are not owned and do not block; -1: none. */
 struct vm_port_config {
@@ -21,10 +23,12 @@ struct vm_port_config {
 /* Everything that the machine uses was opened by the caller. Pointers and descriptors outlive vm_run. */
 struct vm_config {
 	int kvm;
-	int kernel; /* an uncompressed vmlinux */
+	int kernel; /* uncompressed: a vmlinux, another ELF file with a PVH entry, or a Multiboot image */
+	enum boot_protocol protocol;
 	int initrd; /* -1: none */
 	const char *cmdline;
-	uint64_t memory; /* bytes, a multiple of 2 MB, at most 3 GB */
+	uint64_t memory; /* bytes, a multiple of 2 MB */
+	const char *cpu; /* name of a CPU template; NULL: as the host */
 	unsigned vcpus;
 	struct vm_port_config port[VM_PORTS_MAX];
 	unsigned ports;
@@ -46,6 +50,16 @@ struct vm_stats {
 	uint64_t exits, io, mmio, unclaimed,
 		interrupted; /* `unclaimed`: accesses that nobody answers */
 	uint64_t setup_ns;   /* vm_new to the guest's first instruction */
+	uint64_t inside_ns;  /* of all vCPUs in KVM_RUN ... */
+	uint64_t halted_ns;  /* ... and of it waiting for an interrupt, 0 where KVM does not tell */
+	unsigned msrs_refused;
+	bool kernel_silent; /* KVM tells nothing of its own exits */
+	/* Exits that the kernel counted, with its names: those that it served by itself too. */
+	struct {
+		char name[40];
+		uint64_t count;
+	} reason[VM_REASONS_MAX];
+	unsigned reasons;
 };
 
 struct vm_result {

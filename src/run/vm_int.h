@@ -15,6 +15,8 @@
 enum { VM_DEVICES_MAX = VM_DISKS_MAX + 2, VM_QUEUES_MAX = 20 };
 /* The first interrupt line of virtio devices; lower ones have old meanings. */
 enum { VM_GSI_FIRST = 5, VM_MMIO_BASE = (int)0xd0000000u };
+/* Memory above this lies above 4 GB. */
+#define VM_HOLE 0xc0000000ull
 
 /* A queue's doorbell: KVM turns the driver's write into this descriptor's readiness. */
 struct vm_bell {
@@ -44,7 +46,8 @@ struct vm_cpu {
 	struct vm *vm;
 	pthread_t thread;
 	bool has_thread;
-	_Atomic uint64_t io, mmio, unclaimed, interrupted; /* written by its own thread */
+	_Atomic uint64_t io, mmio, unclaimed, interrupted,
+		inside_ns; /* written by its own thread */
 };
 
 struct vm {

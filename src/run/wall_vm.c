@@ -21,15 +21,23 @@
 
 static void stats_text(void *machine, struct buf *b)
 {
-	struct vm_stats s;
+	static struct vm_stats s; /* too large for the stack of a jailed thread */
+	uint64_t guest_ns;
 
 	vm_stats(machine, &s);
+	guest_ns = s.inside_ns - MIN(s.inside_ns, s.halted_ns);
 	guest_vmm_stat(b, "setup_ns", s.setup_ns);
 	guest_vmm_stat(b, "exits", s.exits);
 	guest_vmm_stat(b, "exits.io", s.io);
 	guest_vmm_stat(b, "exits.mmio", s.mmio);
 	guest_vmm_stat(b, "unclaimed", s.unclaimed);
 	guest_vmm_stat(b, "interrupted", s.interrupted);
+	guest_vmm_stat(b, "guest_ns", guest_ns);
+	guest_vmm_stat(b, "halted_ns", s.halted_ns);
+	guest_vmm_stat(b, "msrs_refused", s.msrs_refused);
+	for (unsigned i = 0; i < s.reasons; i++)
+		buf_addf(b, "kernel.%s %llu\n", s.reason[i].name,
+			 (unsigned long long)s.reason[i].count);
 }
 
 static void stop(void *machine)

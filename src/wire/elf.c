@@ -18,33 +18,71 @@
 #include "base/util.h"
 #include "wire/xen.h"
 
-/* The program headers; NULL with `e` set. */
-static const uint8_t *headers(const uint8_t *file, size_t size, Elf64_Ehdr *h, struct err *e)
+/* The file header in its 64-bit form, whichever the file has. */
+static int file_header(const uint8_t *file, size_t size, Elf64_Ehdr *h, struct err *e)
 {
-	if (size < sizeof(*h)) {
-		err_set(e, -ENOEXEC, "not a kernel: %zu bytes are too few for an ELF header", size);
-		return NULL;
-	}
+	Elf32_Ehdr narrow;
+
+	if (size < sizeof(*h))
+		return err_set(e, -ENOEXEC, "not a kernel: %zu bytes are too few for an ELF header",
+			       size);
 	memcpy(h, file, sizeof(*h));
-	if (memcmp(h->e_ident, ELFMAG, SELFMAG)) {
-		err_set(e, -ENOEXEC, "not an ELF file (an uncompressed vmlinux is wanted)");
-		return NULL;
+	if (memcmp(h->e_ident, ELFMAG, SELFMAG))
+		return err_set(e, -ENOEXEC, "not an ELF file (an uncompressed vmlinux is wanted)");
+	if (h->e_ident[EI_CLASS] != ELFCLASS32)
+		return 0;
+	memcpy(&narrow, file, sizeof(narrow));
+	h->e_entry = narrow.e_entry;
+	h->e_phoff = narrow.e_phoff;
+	h->e_phentsize = narrow.e_phentsize;
+	h->e_phnum = narrow.e_phnum;
+	return 0;
+}
+
+/* Reads and judges the file header; 32-bit ones only when `narrow`. */
+static int read_header(const uint8_t *file, size_t size, bool narrow, Elf64_Ehdr *h, struct err *e)
+{
+	int r = file_header(file, size, h, e);
+
+	if (r)
+		return r;
+	bool is_32bit = narrow && h->e_ident[EI_CLASS] == ELFCLASS32;
+	size_t entry = is_32bit ? sizeof(Elf32_Phdr) : sizeof(Elf64_Phdr);
+
+	if ((!is_32bit && h->e_ident[EI_CLASS] != ELFCLASS64) ||
+	    h->e_ident[EI_DATA] != ELFDATA2LSB || h->e_machine != (is_32bit ? EM_386 : EM_X86_64))
+		return err_set(e, -ENOEXEC, "not a 64-bit x86 kernel (ELF machine %u)",
+			       h->e_machine);
+	if (h->e_phentsize != entry || h->e_phnum == 0 || h->e_phnum > 128)
+		return err_set(e, -ENOEXEC, "ELF header: %u program headers of %u bytes",
+			       h->e_phnum, h->e_phentsize);
+	if (h->e_phoff > size || (size - h->e_phoff) / entry < h->e_phnum)
+		return err_set(e, -ENOEXEC,
+			       "program headers lie beyond the end of the file (truncated?)");
+	return 0;
+}
+
+/* Program header `i` of a judged file, in its 64-bit form. */
+static Elf64_Phdr program_header(const uint8_t *file, const Elf64_Ehdr *h, unsigned i)
+{
+	const uint8_t *at = file + h->e_phoff + (size_t)i * h->e_phentsize;
+	Elf64_Phdr p;
+	Elf32_Phdr narrow;
+
+	if (h->e_phentsize == sizeof(p)) {
+		memcpy(&p, at, sizeof(p));
+		return p;
 	}
-	if (h->e_ident[EI_CLASS] != ELFCLASS64 || h->e_ident[EI_DATA] != ELFDATA2LSB ||
-	    h->e_machine != EM_X86_64) {
-		err_set(e, -ENOEXEC, "not a 64-bit x86 kernel (ELF machine %u)", h->e_machine);
-		return NULL;
-	}
-	if (h->e_phentsize != sizeof(Elf64_Phdr) || h->e_phnum == 0 || h->e_phnum > 128) {
-		err_set(e, -ENOEXEC, "ELF header: %u program headers of %u bytes", h->e_phnum,
-			h->e_phentsize);
-		return NULL;
-	}
-	if (h->e_phoff > size || (size - h->e_phoff) / sizeof(Elf64_Phdr) < h->e_phnum) {
-		err_set(e, -ENOEXEC, "program headers lie beyond the end of the file (truncated?)");
-		return NULL;
-	}
-	return file + h->e_phoff;
+	memcpy(&narrow, at, sizeof(narrow));
+	return (Elf64_Phdr){
+		.p_type = narrow.p_type,
+		.p_flags = narrow.p_flags,
+		.p_offset = narrow.p_offset,
+		.p_vaddr = narrow.p_vaddr,
+		.p_paddr = narrow.p_paddr,
+		.p_filesz = narrow.p_filesz,
+		.p_memsz = narrow.p_memsz,
+	};
 }
 
 static int take_segment(struct elf_image *image, const Elf64_Phdr *p, size_t size, unsigned index,
@@ -74,28 +112,37 @@ static int take_segment(struct elf_image *image, const Elf64_Phdr *p, size_t siz
 	return 0;
 }
 
-int elf_parse(const uint8_t *file, size_t size, struct elf_image *image, struct err *e)
+static int parse(const uint8_t *file, size_t size, bool narrow, struct elf_image *image,
+		 struct err *e)
 {
 	Elf64_Ehdr h;
-	const uint8_t *ph = headers(file, size, &h, e);
+	int r = read_header(file, size, narrow, &h, e);
 
-	if (!ph)
-		return -ENOEXEC;
+	if (r)
+		return r;
 	*image = (struct elf_image){ .entry = h.e_entry, .paddr_start = UINT64_MAX };
 	for (unsigned i = 0; i < h.e_phnum; i++) {
-		Elf64_Phdr p;
+		Elf64_Phdr p = program_header(file, &h, i);
 
-		memcpy(&p, ph + i * sizeof(p), sizeof(p));
 		if (p.p_type != PT_LOAD)
 			continue;
-		int r = take_segment(image, &p, size, i, e);
-
+		r = take_segment(image, &p, size, i, e);
 		if (r)
 			return r;
 	}
 	if (!image->segments)
 		return err_set(e, -ENOEXEC, "no loadable segment");
 	return 0;
+}
+
+int elf_parse(const uint8_t *file, size_t size, struct elf_image *image, struct err *e)
+{
+	return parse(file, size, false, image, e);
+}
+
+int elf_parse_any(const uint8_t *file, size_t size, struct elf_image *image, struct err *e)
+{
+	return parse(file, size, true, image, e);
 }
 
 /* The numeric value of a note: Linux writes these with 4 or 8 bytes. */
@@ -132,6 +179,12 @@ static void take_note(struct elf_xen *xen, uint32_t type, const uint8_t *desc, u
 		if (len == 8)
 			xen->spare[1] = vaddr;
 		break;
+	case XEN_NOTE_GUEST_OS:
+		xen->is_linux = len >= 5 && !memcmp(desc, "linux", 5);
+		break;
+	case XEN_NOTE_PHYS32_ENTRY:
+		xen->pvh_entry = number(desc, len);
+		break;
 	case XEN_NOTE_MOD_START_PFN:
 		xen->mod_start_pfn = number(desc, len) != 0;
 		break;
@@ -165,21 +218,20 @@ static int walk_notes(const uint8_t *p, size_t left, uint64_t vaddr, struct elf_
 int elf_xen_notes(const uint8_t *file, size_t size, struct elf_xen *xen, struct err *e)
 {
 	Elf64_Ehdr h;
-	const uint8_t *ph = headers(file, size, &h, e);
+	int r = read_header(file, size, true, &h, e);
 
 	*xen = (struct elf_xen){ .present = false };
-	if (!ph)
-		return -ENOEXEC;
+	if (r)
+		return r;
 	for (unsigned i = 0; i < h.e_phnum; i++) {
-		Elf64_Phdr p;
+		Elf64_Phdr p = program_header(file, &h, i);
 
-		memcpy(&p, ph + i * sizeof(p), sizeof(p));
 		if (p.p_type != PT_NOTE)
 			continue;
 		if (p.p_offset > size || p.p_filesz > size - p.p_offset)
 			return err_set(e, -ENOEXEC,
 				       "the notes lie beyond the end of the file (truncated?)");
-		int r = walk_notes(file + p.p_offset, p.p_filesz, p.p_vaddr, xen, e);
+		r = walk_notes(file + p.p_offset, p.p_filesz, p.p_vaddr, xen, e);
 
 		if (r)
 			return r;

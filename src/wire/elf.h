@@ -26,6 +26,9 @@ struct elf_image {
 /* A 64-bit little-endian x86-64 executable of `size` bytes. 0, or -ENOEXEC with the field named. */
 int elf_parse(const uint8_t *file, size_t size, struct elf_image *image, struct err *e);
 
+/* The same, of 32-bit x86 executables too: test kernels that begin in protected mode. */
+int elf_parse_any(const uint8_t *file, size_t size, struct elf_image *image, struct err *e);
+
 /* What the ELF notes of owner "Xen" say about a kernel. */
 struct elf_xen {
 	bool present;
@@ -34,6 +37,8 @@ struct elf_xen {
 	uint64_t paddr_offset;
 	uint64_t init_p2m;	 /* where the frame list is wanted, 0: anywhere */
 	uint64_t hypercall_page; /* virtual address, 0: hypercalls are inline */
+	uint64_t pvh_entry;	 /* physical address, entered in 32-bit protected mode; 0: none */
+	bool is_linux;		 /* the guest's system says so */
 	bool mod_start_pfn;	 /* understands an initrd that is not mapped */
 	/* Virtual addresses of two eight-byte note fields that nothing reads after boot, 0: none. */
 	uint64_t spare[2];

@@ -440,6 +440,7 @@ enum {
 	XEN_NOTE_INIT_P2M = 15,
 	XEN_NOTE_MOD_START_PFN = 16,
 	XEN_NOTE_SUPPORTED_FEATURES = 17,
+	XEN_NOTE_PHYS32_ENTRY = 18, /* PVH */
 };
 
 /* The console's shared page. */

@@ -215,7 +215,11 @@ def walls():
 
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory):
-    """A directory of guest kernels, imported once from the distribution's package; a reason when there is none."""
+    """A directory of guest kernels, imported once from the distribution's package; a reason when there is none.
+    WARREN_TEST_KERNELS names one that is there already: the bed has no network to fetch a package by."""
+    ready = os.environ.get("WARREN_TEST_KERNELS")
+    if ready:
+        return Path(ready)
     path = tmp_path_factory.mktemp("kernels")
     done = subprocess.run([BUILD / "warren", "kernel", "import", *os.environ.get("WARREN_TEST_KERNEL", "").split()],
                           env={**os.environ, "WARREN_DATA": str(path)}, capture_output=True, text=True, timeout=300)

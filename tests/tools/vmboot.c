@@ -1,12 +1,14 @@
 /*
  * vmboot KERNEL INITRD MB VCPUS CMDLINE [DISK...]: boots a kernel behind the vm wall without image, jail or
- * agent; its console is our stdin and stdout. For tests of the machine alone.
+ * agent; its console is our stdout. INITRD may be "-". The environment's VMBOOT_PROTOCOL forces a boot protocol,
+ * VMBOOT_CPU a CPU template. For tests of the machine alone.
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "run/vm.h"
 
 static int fail(const struct err *e)
@@ -26,7 +28,8 @@ int main(int argc, char **argv)
 	struct vm_config c = {
 		.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC),
 		.kernel = open(argv[1], O_RDONLY | O_CLOEXEC),
-		.initrd = open(argv[2], O_RDONLY | O_CLOEXEC),
+		.initrd = streq(argv[2], "-") ? -1 : open(argv[2], O_RDONLY | O_CLOEXEC),
+		.cpu = getenv("VMBOOT_CPU"),
 		.memory = strtoull(argv[3], NULL, 10) << 20,
 		.vcpus = (unsigned)strtoul(argv[4], NULL, 10),
 		.cmdline = argv[5],
@@ -34,6 +37,10 @@ int main(int argc, char **argv)
 		.port[0] = { .name = "console", .is_console = true, .in = -1, .out = 1 },
 	};
 
+	const char *protocol = getenv("VMBOOT_PROTOCOL");
+
+	if (protocol && boot_protocol_parse(protocol, &c.protocol))
+		return 2;
 	for (int i = 6; i < argc; i++) {
 		c.disk[c.disks] = block_raw_new(open(argv[i], O_RDWR | O_CLOEXEC), false, &e);
 		if (!c.disk[c.disks++])

@@ -51,6 +51,47 @@ static void ranges_are_checked_whole(void **state)
 	assert_null(memory_at(&m, GPA(0), 1));
 }
 
+/* 4 MB, of which the upper half lies above 4 GB. */
+static void a_hole_belongs_to_nobody(void **state)
+{
+	static const struct {
+		uint64_t gpa, len;
+		int64_t at; /* in the mapping, -1: refused */
+	} row[] = {
+		{ 0, PAGE_2M, 0 },
+		{ PAGE_2M - 1, 1, PAGE_2M - 1 },
+		{ PAGE_2M - 1, 2, -1 }, /* into the hole */
+		{ PAGE_2M + 1ull, 1, -1 },
+		{ MEMORY_HIGH - 1, 1, -1 },
+		{ MEMORY_HIGH - 1, 2, -1 }, /* out of the hole */
+		{ MEMORY_HIGH, 1, PAGE_2M },
+		{ MEMORY_HIGH, PAGE_2M, PAGE_2M },
+		{ MEMORY_HIGH, PAGE_2M + 1ull, -1 },
+		{ MEMORY_HIGH + PAGE_2M - 1, 1, 2 * (int64_t)PAGE_2M - 1 },
+		{ MEMORY_HIGH + PAGE_2M, 1, -1 },
+		{ MEMORY_HIGH + PAGE_2M + 1, 0, -1 },
+		{ 0, MEMORY_HIGH + 1, -1 },
+		{ UINT64_MAX, 2, -1 },
+		{ MEMORY_HIGH, UINT64_MAX, -1 },
+	};
+	struct memory m;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(memory_init(&m, 2 * PAGE_2M, false, &e), 0);
+	memory_make_hole(&m, MEMORY_HIGH - PAGE_2M); /* above what there is: nothing happens */
+	assert_ptr_equal(memory_at(&m, GPA(PAGE_2M), PAGE_2M), m.base + PAGE_2M);
+	assert_null(memory_at(&m, GPA(MEMORY_HIGH), 0));
+	memory_make_hole(&m, PAGE_2M);
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		uint8_t *p = memory_at(&m, GPA(row[i].gpa), row[i].len);
+
+		if (p != (row[i].at < 0 ? NULL : m.base + row[i].at))
+			fail_msg("row %zu", i);
+	}
+	memory_fini(&m);
+}
+
 static void odd_sizes_are_refused(void **state)
 {
 	struct memory m;
@@ -115,6 +156,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ranges_are_checked_whole),
+		cmocka_unit_test(a_hole_belongs_to_nobody),
 		cmocka_unit_test(odd_sizes_are_refused),
 		cmocka_unit_test(files_are_loaded_and_stay_untouched),
 		cmocka_unit_test(clones_do_not_share_writes),
