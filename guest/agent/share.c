@@ -1,7 +1,8 @@
 /*
- * Directories of the host: each has a line of its own to the server that keeps it (storage/share.c), a console
- * device named by warren.share=DEVICE:INDEX. The guest's kernel mounts FUSE at binds/INDEX; a process of its own
- * carries the messages, so that the agent may wait for files behind the mount as anybody may.
+ * Directories of the host, which warren.share=DEVICE:INDEX names: the guest's kernel mounts them at binds/INDEX.
+ * "virtiofs:TAG" is a device, and that is all. Else the directory has a line of its own to the server that keeps it
+ * (storage/share.c); a process of its own carries the FUSE messages, so that the agent may wait for files behind
+ * the mount as anybody may.
  *
  * Replies begin with their length: what comes over the line is cut there, since the kernel wants each whole.
  *
@@ -117,16 +118,37 @@ static void __attribute__((noreturn)) pump_run(int fuse, int line)
 	_exit(0); /* the mount answers ENOTCONN from now on */
 }
 
-static int mount_share(int fuse, const char *target, struct err *e)
+static int mount_share(const char *source, const char *type, const char *options,
+		       const char *target, struct err *e)
 {
-	char options[128];
-
-	snprintf(options, sizeof(options),
-		 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", fuse);
 	if (mkdir(target, 0755) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "guest: create '%s'", target);
-	if (mount("host", target, "fuse.host", 0, options) < 0)
-		return err_sys(e, -errno, "guest: shared directory '%s'", target);
+	if (mount(source, target, type, 0, options) < 0)
+		return err_sys(e, -errno, "guest: shared directory '%s' (%s)", target, source);
+	return 0;
+}
+
+static int share_by_line(const char *device, const char *target, struct err *e)
+{
+	char options[128];
+	cleanup_fd int line = channel_device(device, e);
+	cleanup_fd int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	if (line < 0)
+		return line;
+	if (fuse < 0)
+		return err_sys(e, -errno, "guest: /dev/fuse");
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", fuse);
+	int r = mount_share("host", "fuse.host", options, target, e);
+	pid_t pid = r ? 0 : fork();
+
+	if (r)
+		return r;
+	if (pid < 0)
+		return err_sys(e, -errno, "guest: fork");
+	if (!pid)
+		pump_run(fuse, line);
 	return 0;
 }
 
@@ -142,23 +164,10 @@ static int start_share(const char *word, struct err *e)
 	memcpy(device, word, (size_t)(colon - word));
 	device[colon - word] = '\0';
 	snprintf(target, sizeof(target), AGENT_BINDS "/%llu", (unsigned long long)index);
-	cleanup_fd int line = channel_device(device, e);
-	cleanup_fd int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	const char *tag = str_after(device, "virtiofs:");
 
-	if (line < 0)
-		return line;
-	if (fuse < 0)
-		return err_sys(e, -errno, "guest: /dev/fuse");
-	int r = mount_share(fuse, target, e);
-	pid_t pid = r ? 0 : fork();
-
-	if (r)
-		return r;
-	if (pid < 0)
-		return err_sys(e, -errno, "guest: fork");
-	if (!pid)
-		pump_run(fuse, line);
-	return 0;
+	return tag ? mount_share(tag, "virtiofs", NULL, target, e)
+		   : share_by_line(device, target, e);
 }
 
 int share_start_all(const struct agent_options *o, struct err *e)

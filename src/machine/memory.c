@@ -137,6 +137,19 @@ void *memory_at(const struct memory *m, gpa_t gpa, uint64_t len)
 	return m->base + m->low + at;
 }
 
+int memory_discard(const struct memory *m, void *at, uint64_t len)
+{
+	uint64_t skip = -(uintptr_t)at & (PAGE - 1);
+
+	if (len < skip + PAGE)
+		return 0;
+	len = (len - skip) & ~(uint64_t)(PAGE - 1);
+	/* Of a shared file pages are only freed by a hole in it. */
+	return madvise((uint8_t *)at + skip, len, m->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED) < 0
+		       ? -errno
+		       : 0;
+}
+
 int memory_read(const struct memory *m, gpa_t gpa, void *to, uint64_t len)
 {
 	const void *p = memory_at(m, gpa, len);

@@ -46,6 +46,10 @@ int memory_load(struct memory *m, gpa_t gpa, int fd, uint64_t offset, uint64_t l
  * there at any time: read a value once, judge the copy, use the copy. */
 void *memory_at(const struct memory *m, gpa_t gpa, uint64_t len);
 
+/* Gives the whole pages in a range that came through the door back to the host: they cost nothing, and read as zeroes
+ * when they are touched again (in a clone: as its file). 0 or -errno. */
+int memory_discard(const struct memory *m, void *at, uint64_t len);
+
 /* Whole copies through the door. 0 or -EFAULT. */
 int memory_read(const struct memory *m, gpa_t gpa, void *to, uint64_t len);
 int memory_write(const struct memory *m, gpa_t gpa, const void *from, uint64_t len);

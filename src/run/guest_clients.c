@@ -159,9 +159,9 @@ static void forward(struct guest_client *c, const uint8_t *p, size_t n)
 	}
 }
 
-static void order(struct monitor *m, enum guest_order_kind kind)
+static void order(struct monitor *m, enum guest_order_kind kind, uint64_t value)
 {
-	struct guest_order o = { .kind = kind };
+	struct guest_order o = { .kind = kind, .value = value };
 
 	/* A VMM that is gone is told of by its own end; for one that takes no orders nobody waits. */
 	if (send(m->vmm_control.fd, &o, sizeof(o), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -239,7 +239,7 @@ static void client_request(struct guest_client *c, const struct guest_request *r
 	case GUEST_ASK_PAUSE:
 	case GUEST_ASK_RESUME:
 		m->paused = rq->ask == GUEST_ASK_PAUSE;
-		order(m, m->paused ? GUEST_ORDER_PAUSE : GUEST_ORDER_RESUME);
+		order(m, m->paused ? GUEST_ORDER_PAUSE : GUEST_ORDER_RESUME, 0);
 		guest_client_ok(c, 0);
 		break;
 	case GUEST_ASK_PAUSED:
@@ -247,7 +247,11 @@ static void client_request(struct guest_client *c, const struct guest_request *r
 		break;
 	case GUEST_ASK_MACHINE:
 		m->asker = c;
-		order(m, GUEST_ORDER_STATS);
+		order(m, GUEST_ORDER_STATS, 0);
+		break;
+	case GUEST_ASK_MEMORY:
+		order(m, GUEST_ORDER_MEMORY, (uint64_t)rq->arg << 20);
+		guest_client_ok(c, 0);
 		break;
 	case GUEST_ASK_CONSOLE:
 		do_console(c, fds);

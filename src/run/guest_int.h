@@ -38,6 +38,7 @@ enum { GUEST_LINE_AGENT = 1, GUEST_LINE_SHARES };
 struct guest_share {
 	int root;	/* O_PATH, until its server has it */
 	int line;	/* the VMM's end */
+	int line_out;	/* the same socket: an event loop knows a descriptor once */
 	unsigned mount; /* index in config.json */
 	bool read_only;
 	pid_t pid; /* the server */
@@ -71,7 +72,7 @@ struct guest_machine {
 };
 
 /* All descriptors of a machine, -1 for those that it has not; how many. */
-#define GUEST_MACHINE_FDS (8 + 2 * GUEST_SHARES_MAX + GUEST_DISKS * GUEST_CHAIN_MAX)
+#define GUEST_MACHINE_FDS (8 + 3 * GUEST_SHARES_MAX + GUEST_DISKS * GUEST_CHAIN_MAX)
 size_t guest_machine_fds(const struct guest_machine *m, int fds[GUEST_MACHINE_FDS]);
 
 /* Monitor to VMM. */
@@ -79,11 +80,13 @@ enum guest_order_kind {
 	GUEST_ORDER_PAUSE,
 	GUEST_ORDER_RESUME,
 	GUEST_ORDER_STATS,
+	GUEST_ORDER_MEMORY, /* value: bytes */
 	GUEST_ORDER_STOP
 };
 
 struct guest_order {
 	uint32_t kind;
+	uint64_t value;
 };
 
 /* VMM to monitor. */
@@ -113,6 +116,7 @@ enum guest_ask {
 	GUEST_ASK_PAUSED,  /* OK with 0 or 1 */
 	GUEST_ASK_MACHINE, /* REPLY: hypervisor statistics */
 	GUEST_ASK_CONSOLE, /* two descriptors: input and a socket for output, until hang-up */
+	GUEST_ASK_MEMORY,  /* arg: megabytes that the machine should make do with; OK */
 	GUEST_ASK_FORWARD, /* payload: a SIGNAL or RESIZE frame for the stream of this connection */
 };
 

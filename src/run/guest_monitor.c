@@ -732,6 +732,7 @@ size_t guest_machine_fds(const struct guest_machine *m, int fds[GUEST_MACHINE_FD
 	for (unsigned i = 0; i < m->shares; i++) {
 		fds[n++] = m->share[i].root;
 		fds[n++] = m->share[i].line;
+		fds[n++] = m->share[i].line_out;
 	}
 	for (unsigned i = 0; i < m->disks; i++)
 		for (unsigned k = 0; k < GUEST_CHAIN_MAX; k++)

@@ -348,6 +348,17 @@ int guest_stats(struct instance *in, struct oci_stats *st, struct err *e)
 	return r < 0 ? r : 0;
 }
 
+/* What the container may not use any more, the machine gives back, where it has a balloon; without a limit it may
+ * have all that it began with. */
+static int fit_machine(struct instance *in, int64_t limit, struct err *e)
+{
+	uint64_t most = (uint64_t)UINT32_MAX << 20, want = most;
+
+	if (limit > 0)
+		want = MIN(GUEST_MEMORY_KERNEL + (uint64_t)limit, most);
+	return simple(in, GUEST_ASK_MEMORY, (uint32_t)(want >> 20), 0, e);
+}
+
 int guest_update(struct instance *in, const struct oci_resources *r, struct err *e)
 {
 	struct buf json = BUF_INIT(GUEST_PACKET_MAX / 2);
@@ -356,5 +367,7 @@ int guest_update(struct instance *in, const struct oci_resources *r, struct err 
 	rc = rc < 0 ? err_sys(e, rc, "update")
 		    : agent_ask(in, AGENT_UPDATE, json.data, json.len, NULL, e);
 	buf_fini(&json);
+	if (rc >= 0 && r->memory.limit.set)
+		rc = fit_machine(in, r->memory.limit.v, e);
 	return rc < 0 ? rc : 0;
 }

@@ -1,6 +1,7 @@
 /*
  * Directories of the host inside a guest: for each directory that config.json binds, a server process
- * (storage/share.c) speaks FUSE over a line of its own to the guest, where warren-agent mounts it.
+ * (storage/share.c) speaks FUSE over a socket of its own. Behind the vm wall that is the back of a virtio-fs device
+ * (virtio/fs.c), behind the pv wall a line to warren-agent; either way the guest's kernel mounts it.
  *
  * The server is born by the monitor before the VMM, keeps the directory and the line, and gives up everything
  * else: other paths (landlock), other capabilities, other system calls. The VMM carries its bytes and never
@@ -78,6 +79,7 @@ int guest_shares_open(struct guest_machine *g, const struct oci_spec *spec, stru
 		g->share[g->shares++] = (struct guest_share){
 			.root = fd,
 			.line = -1,
+			.line_out = -1,
 			.mount = (unsigned)i,
 			.read_only = is_read_only(mt),
 		};
@@ -173,8 +175,9 @@ int guest_shares_start(struct guest_machine *g, struct err *e)
 		}
 		close(line[0]);
 		sh->line = line[1];
+		sh->line_out = fcntl(line[1], F_DUPFD_CLOEXEC, 3);
 		close_fd(&sh->root);
-		if (sh->pid < 0)
+		if (sh->pid < 0 || sh->line_out < 0)
 			return err_sys(e, -errno, "shared directory: fork");
 		fcntl(sh->line, F_SETFL, O_NONBLOCK);
 	}
@@ -186,5 +189,6 @@ void guest_shares_fini(struct guest_machine *g)
 	for (unsigned i = 0; i < g->shares; i++) {
 		close_fd(&g->share[i].root);
 		close_fd(&g->share[i].line);
+		close_fd(&g->share[i].line_out);
 	}
 }

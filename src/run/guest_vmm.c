@@ -8,6 +8,7 @@
 #include "run/guest_vmm.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -61,6 +62,10 @@ static void order_came(struct loop_fd *w, uint32_t events)
 	case GUEST_ORDER_STATS:
 		report_stats();
 		break;
+	case GUEST_ORDER_MEMORY:
+		if (guest_vmm.ops->memory)
+			guest_vmm.ops->memory(guest_vmm.machine, o.value);
+		break;
 	default:
 		guest_vmm.ops->stop(guest_vmm.machine);
 	}
@@ -71,6 +76,7 @@ void guest_vmm_init(struct guest_machine *g, const struct guest_vmm_ops *ops)
 	guest_vmm.g = g;
 	guest_vmm.ops = ops;
 	prctl(PR_SET_NAME, "warren-vmm");
+	signal(SIGPIPE, SIG_IGN); /* the other end of a line may die first */
 }
 
 int guest_vmm_watch(struct loop *loop, void *arg)

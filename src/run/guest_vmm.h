@@ -9,6 +9,8 @@ struct guest_vmm_ops {
 	void (*stop)(void *machine);
 	void (*pause)(void *machine, bool paused);
 	void (*stats)(void *machine, struct buf *text); /* lines "name value" */
+	/* The guest should make do with so many bytes; NULL: it has no balloon. */
+	void (*memory)(void *machine, uint64_t bytes);
 };
 
 struct guest_vmm {

@@ -37,13 +37,11 @@
 #include "wire/caps.h"
 
 #define MEMORY_DEFAULT (256ull << 20)
-/* Besides a limit on the container, which the guest's own cgroup holds: for its kernel and the agent. */
-#define MEMORY_KERNEL (96ull << 20)
-#define MEMORY_MIN    (64ull << 20)
-#define MEMORY_MAX    (1ull << 40)
-#define MEMORY_UNIT   (2ull << 20)
-#define VCPUS_MAX     64
-#define CONFIG_MAX    (8u << 20)
+#define MEMORY_MIN     (64ull << 20)
+#define MEMORY_MAX     (1ull << 40)
+#define MEMORY_UNIT    (2ull << 20)
+#define VCPUS_MAX      64
+#define CONFIG_MAX     (8u << 20)
 
 /* ---- what the VMM gets ---- */
 
@@ -100,7 +98,7 @@ static int choose_memory(struct guest_machine *g, const struct oci_spec *spec, s
 	else if (spec->linux_ && spec->linux_->resources &&
 		 spec->linux_->resources->memory.limit.set &&
 		 spec->linux_->resources->memory.limit.v > 0)
-		want = MEMORY_KERNEL +
+		want = GUEST_MEMORY_KERNEL +
 		       MIN((uint64_t)spec->linux_->resources->memory.limit.v, MEMORY_MAX);
 	if (want < MEMORY_MIN || want > MEMORY_MAX)
 		return err_set(e, -EINVAL, "memory: a guest needs at least %llu MB, not %llu MB",
@@ -154,7 +152,7 @@ static int compose_cmdline(const struct guest_kind *kind, struct guest_machine *
 	buf_addf(&line, "%s nr_cpus=%u warren.control=%s%d warren.root=%s", kind->arguments,
 		 g->vcpus, kind->line_device, GUEST_LINE_AGENT, kind->root_device);
 	for (unsigned i = 0; i < g->shares; i++)
-		buf_addf(&line, " warren.share=%s%u:%u", kind->line_device, GUEST_LINE_SHARES + i,
+		buf_addf(&line, " warren.share=%s%u:%u", kind->share_device, kind->share_first + i,
 			 g->share[i].mount);
 	const char *more = oci_annotation(spec, GUEST_APPEND);
 

@@ -5,6 +5,9 @@
 #include "run/guest_int.h"
 #include "run/wall.h"
 
+/* Besides a limit on the container, which the guest's own cgroup holds: for its kernel and the agent. */
+#define GUEST_MEMORY_KERNEL (96ull << 20)
+
 /* What differs between machines. */
 struct guest_kind {
 	const char *name;	  /* "pv", "vm" */
@@ -13,6 +16,9 @@ struct guest_kind {
 	const char *upper_device; /* "/dev/xvdb" */
 	const char *disk_prefix;  /* "xvd": of further disks */
 	const char *line_device;  /* "/dev/hvc": a number is appended; 1 is the agent's line */
+	const char
+		*share_device; /* of shared directories: a number from `share_first` is appended */
+	unsigned share_first;
 	guest_vmm_fn *vmm;
 };
 

@@ -254,9 +254,10 @@ static int check(const struct vm_config *c, struct err *e)
 	if (c->memory > VM_MEMORY_MAX)
 		return err_set(e, -EINVAL, "%llu MB of memory: at most %llu",
 			       (unsigned long long)(c->memory >> 20), VM_MEMORY_MAX >> 20);
-	if (c->disks > VM_DISKS_MAX || c->ports > VM_PORTS_MAX)
-		return err_set(e, -EINVAL, "%u disks and %u ports: at most %d and %d", c->disks,
-			       c->ports, VM_DISKS_MAX, VM_PORTS_MAX);
+	if (c->disks > VM_DISKS_MAX || c->ports > VM_PORTS_MAX || c->shares > VM_SHARES_MAX)
+		return err_set(e, -EINVAL, "%u disks, %u ports, %u directories: at most %d, %d, %d",
+			       c->disks, c->ports, c->shares, VM_DISKS_MAX, VM_PORTS_MAX,
+			       VM_SHARES_MAX);
 	int most = kvm_check(c->kvm, KVM_CAP_NR_VCPUS);
 
 	if (most > 0 && c->vcpus > (unsigned)most)
@@ -380,6 +381,7 @@ void vm_stats(struct vm *v, struct vm_stats *stats)
 			stats->kernel_silent = true;
 	}
 	kvm_stats_each(v->machine.vm, add_stat, stats);
+	vm_device_stats(v, stats);
 }
 
 static int start_cpus(struct vm *v, struct err *e)

@@ -10,13 +10,19 @@
 #include "os/loop.h"
 #include "storage/block.h"
 
-enum { VM_DISKS_MAX = 8, VM_PORTS_MAX = 8, VM_VCPUS_MAX = 64, VM_REASONS_MAX = 32 };
+enum { VM_DISKS_MAX = 8, VM_PORTS_MAX = 8, VM_SHARES_MAX = 6, VM_VCPUS_MAX = 64, VM_REASONS_MAX = 32 };
 #define VM_MEMORY_MAX (1ull << 40)
 
 /* A byte pipe to the guest. Descriptors are not owned and do not block; -1: none. */
 struct vm_port_config {
 	const char *name;
 	bool is_console; /* /dev/hvcN, else only /dev/vportNpM */
+	int in, out;
+};
+
+/* A directory: the server of storage/share.c at the other end of a socket. Descriptors as above, but two. */
+struct vm_share_config {
+	char tag[36]; /* what the guest mounts */
 	int in, out;
 };
 
@@ -32,6 +38,8 @@ struct vm_config {
 	unsigned vcpus;
 	struct vm_port_config port[VM_PORTS_MAX];
 	unsigned ports;
+	struct vm_share_config share[VM_SHARES_MAX];
+	unsigned shares;
 	struct block *disk[VM_DISKS_MAX]; /* taken over; /dev/vda, ... */
 	unsigned disks;
 	/* Called once in the device loop's thread before the guest runs; may be NULL. */
@@ -49,6 +57,9 @@ enum vm_end {
 struct vm_stats {
 	uint64_t exits, io, mmio, unclaimed,
 		interrupted; /* `unclaimed`: accesses that nobody answers */
+	uint64_t balloon_target, balloon; /* bytes that the guest was asked to give back, and has */
+	uint64_t reported, deflated;	  /* bytes: found free by it; taken back; ever */
+	uint64_t memory_free, memory_available; /* bytes, as the guest said last */
 	uint64_t setup_ns;   /* vm_new to the guest's first instruction */
 	uint64_t inside_ns;  /* of all vCPUs in KVM_RUN ... */
 	uint64_t halted_ns;  /* ... and of it waiting for an interrupt, 0 where KVM does not tell */
@@ -79,4 +90,6 @@ void vm_free(struct vm *v);
 /* From any thread while vm_run runs. vCPUs stand still while paused; devices finish what they have. */
 void vm_stop(struct vm *v);
 void vm_pause(struct vm *v, bool paused);
+/* Asks the guest to make do with `bytes` of its memory; it does so as fast as it can. */
+void vm_set_memory(struct vm *v, uint64_t bytes);
 void vm_stats(struct vm *v, struct vm_stats *stats);

@@ -17,9 +17,11 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "run/vm_int.h"
+#include "virtio/balloon.h"
 #include "virtio/block.h"
 #include "virtio/console.h"
 #include "virtio/entropy.h"
+#include "virtio/fs.h"
 
 static void raise_line(void *arg)
 {
@@ -152,9 +154,20 @@ static ssize_t stream_write(struct stream *base, const struct iovec *iov, int n)
 	return r < 0 ? -errno : r;
 }
 
-static int add_ports(struct vm *v, struct err *e)
+static void stream_init(struct vm *v, struct vm_stream *s, int in, int out)
 {
 	static const struct stream_ops ops = { stream_read, stream_write };
+
+	*s = (struct vm_stream){
+		.stream.ops = &ops,
+		.loop = &v->loop,
+		.in = { .fd = in, .fn = on_stream_in },
+		.out = { .fd = out, .fn = on_stream_out },
+	};
+}
+
+static int add_ports(struct vm *v, struct err *e)
+{
 	struct virtio_console_port port[VM_PORTS_MAX];
 	unsigned n = v->config.ports;
 
@@ -163,16 +176,24 @@ static int add_ports(struct vm *v, struct err *e)
 	for (unsigned i = 0; i < n; i++) {
 		const struct vm_port_config *c = &v->config.port[i];
 
-		v->stream[i] = (struct vm_stream){
-			.stream.ops = &ops,
-			.loop = &v->loop,
-			.in = { .fd = c->in, .fn = on_stream_in },
-			.out = { .fd = c->out, .fn = on_stream_out },
-		};
+		stream_init(v, &v->stream[i], c->in, c->out);
 		port[i] = (struct virtio_console_port){ c->name, c->is_console,
 							&v->stream[i].stream };
 	}
 	return add_device(v, virtio_console_new(&v->mem, port, n, 0, 0), e);
+}
+
+static int add_shares(struct vm *v, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < v->config.shares; i++) {
+		const struct vm_share_config *c = &v->config.share[i];
+
+		stream_init(v, &v->share[i], c->in, c->out);
+		r = add_device(v, virtio_fs_new(&v->mem, c->tag, &v->share[i].stream), e);
+	}
+	return r;
 }
 
 int vm_add_devices(struct vm *v, struct err *e)
@@ -181,7 +202,32 @@ int vm_add_devices(struct vm *v, struct err *e)
 
 	for (unsigned i = 0; !r && i < v->config.disks; i++)
 		r = add_disk(v, i, e);
-	return r ? r : add_device(v, virtio_entropy_new(&v->mem), e);
+	if (!r)
+		r = add_shares(v, e);
+	if (!r)
+		r = add_device(v, virtio_entropy_new(&v->mem), e);
+	if (r)
+		return r;
+	v->balloon = virtio_balloon_new(&v->mem);
+	return add_device(v, v->balloon, e);
+}
+
+void vm_set_memory(struct vm *v, uint64_t bytes)
+{
+	virtio_balloon_set(v->balloon, v->mem.size - MIN(bytes, v->mem.size));
+}
+
+void vm_device_stats(struct vm *v, struct vm_stats *stats)
+{
+	struct virtio_balloon_figures f;
+
+	virtio_balloon_figures(v->balloon, &f);
+	stats->balloon_target = f.target;
+	stats->balloon = f.actual;
+	stats->reported = f.reported;
+	stats->deflated = f.deflated;
+	stats->memory_free = f.stat[VIRTIO_BALLOON_S_MEMFREE];
+	stats->memory_available = f.stat[VIRTIO_BALLOON_S_AVAIL];
 }
 
 void vm_free_devices(struct vm *v)

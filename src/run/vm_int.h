@@ -12,7 +12,7 @@
 #include "run/vm.h"
 #include "virtio/mmio.h"
 
-enum { VM_DEVICES_MAX = VM_DISKS_MAX + 2, VM_QUEUES_MAX = 20 };
+enum { VM_DEVICES_MAX = VM_DISKS_MAX + VM_SHARES_MAX + 5, VM_QUEUES_MAX = 20 };
 /* The first interrupt line of virtio devices; lower ones have old meanings. */
 enum { VM_GSI_FIRST = 5, VM_MMIO_BASE = (int)0xd0000000u };
 /* Memory above this lies above 4 GB. */
@@ -59,7 +59,8 @@ struct vm {
 	struct uart uart; /* writes to the first port's descriptor */
 	struct vm_device device[VM_DEVICES_MAX];
 	unsigned devices;
-	struct vm_stream stream[VM_PORTS_MAX];
+	struct virtio_device *balloon; /* one of them */
+	struct vm_stream stream[VM_PORTS_MAX], share[VM_SHARES_MAX];
 	struct vm_cpu cpu[VM_VCPUS_MAX];
 	unsigned cpus;
 	uint64_t created_ns;
@@ -79,6 +80,7 @@ struct vm {
 /* vm_devices.c */
 int vm_add_devices(struct vm *v, struct err *e);
 void vm_free_devices(struct vm *v);
+void vm_device_stats(struct vm *v, struct vm_stats *stats);
 
 /* vm.c: the first reason wins. Any thread. */
 void vm_end(struct vm *v, enum vm_end end, const char *fmt, ...)

@@ -157,6 +157,8 @@ static const struct guest_kind kind = {
 	.upper_device = "/dev/xvdb",
 	.disk_prefix = "xvd",
 	.line_device = "line:",
+	.share_device = "line:",
+	.share_first = GUEST_LINE_SHARES,
 	.vmm = run_machine,
 };
 

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,6 +19,8 @@
 #include "run/guest_vmm.h"
 #include "run/guest_wall.h"
 #include "run/vm.h"
+
+#define SHARE_TAG "share"
 
 static void stats_text(void *machine, struct buf *b)
 {
@@ -38,6 +41,12 @@ static void stats_text(void *machine, struct buf *b)
 	for (unsigned i = 0; i < s.reasons; i++)
 		buf_addf(b, "kernel.%s %llu\n", s.reason[i].name,
 			 (unsigned long long)s.reason[i].count);
+	guest_vmm_stat(b, "balloon.target", s.balloon_target);
+	guest_vmm_stat(b, "balloon.actual", s.balloon);
+	guest_vmm_stat(b, "balloon.deflated", s.deflated);
+	guest_vmm_stat(b, "balloon.reported", s.reported);
+	guest_vmm_stat(b, "memory.free", s.memory_free);
+	guest_vmm_stat(b, "memory.available", s.memory_available);
 }
 
 static void stop(void *machine)
@@ -50,7 +59,12 @@ static void pause_machine(void *machine, bool paused)
 	vm_pause(machine, paused);
 }
 
-static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text };
+static void set_memory(void *machine, uint64_t bytes)
+{
+	vm_set_memory(machine, bytes);
+}
+
+static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text, set_memory };
 
 static void __attribute__((noreturn)) report_end(const struct vm_result *res)
 {
@@ -67,6 +81,15 @@ static void __attribute__((noreturn)) report_end(const struct vm_result *res)
 static const int calls[] = {
 #include "generated/jail_vm.h"
 };
+
+static void add_share(struct vm_config *c, const struct guest_share *share)
+{
+	struct vm_share_config *s = &c->share[c->shares];
+
+	snprintf(s->tag, sizeof(s->tag), SHARE_TAG "%u", c->shares++);
+	s->in = share->line;
+	s->out = share->line_out;
+}
 
 static void run_machine(struct guest_machine *g)
 {
@@ -90,12 +113,8 @@ static void run_machine(struct guest_machine *g)
 		.start = guest_vmm_watch,
 	};
 
-	for (unsigned i = 0; i < g->shares; i++) {
-		int line = g->share[i].line;
-
-		c.port[c.ports++] = (struct vm_port_config){ "share", false, line, line };
-	}
-
+	for (unsigned i = 0; i < g->shares; i++)
+		add_share(&c, &g->share[i]);
 	c.disk[0] = block_raw_new(steal_fd(&g->root), true, e);
 	if (!c.disk[0])
 		guest_vmm_fail();
@@ -157,6 +176,7 @@ static const struct guest_kind kind = {
 	.upper_device = "/dev/vdb",
 	.disk_prefix = "vd",
 	.line_device = "/dev/vport0p",
+	.share_device = "virtiofs:" SHARE_TAG,
 	.vmm = run_machine,
 };
 

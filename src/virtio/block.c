@@ -80,25 +80,6 @@ static void done(struct block_io *io)
 	give_back(r, status_of(io->result));
 }
 
-/* The pieces between byte `skip` and `skip + len` of one direction. Returns their number. */
-static int slice(const struct iovec *from, int n, uint64_t skip, uint64_t len, struct iovec *to)
-{
-	int k = 0;
-
-	for (int i = 0; i < n && len; i++) {
-		if (skip >= from[i].iov_len) {
-			skip -= from[i].iov_len;
-			continue;
-		}
-		uint64_t part = MIN((uint64_t)from[i].iov_len - skip, len);
-
-		to[k++] = (struct iovec){ (uint8_t *)from[i].iov_base + skip, part };
-		len -= part;
-		skip = 0;
-	}
-	return k;
-}
-
 /* 5.2.6.2: a range that leaves the disk is an error, and no part of it happens. */
 static bool range_ok(const struct virtio_block *b, uint64_t sector, uint64_t bytes)
 {
@@ -118,9 +99,10 @@ static void submit_data(struct request *r, bool is_write, uint64_t sector)
 		give_back(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	int n = is_write ? slice(r->chain.iov, r->chain.readable, sizeof(struct virtio_blk_req),
-				 len, r->data)
-			 : slice(virtq_writable(&r->chain), r->chain.writable, 0, len, r->data);
+	int n = is_write ? virtq_slice(r->chain.iov, r->chain.readable,
+				       sizeof(struct virtio_blk_req), len, r->data)
+			 : virtq_slice(virtq_writable(&r->chain), r->chain.writable, 0, len,
+				       r->data);
 
 	if (!is_write)
 		r->written = (uint32_t)(len + 1);

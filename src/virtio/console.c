@@ -108,18 +108,8 @@ static bool write_held(struct port *p)
 
 	while (p->out_done < p->out.readable_len) {
 		struct iovec left[VIRTQ_IOV_MAX];
-		uint64_t skip = p->out_done;
-		int k = 0;
-
-		for (int i = 0; i < p->out.readable; i++) {
-			size_t len = p->out.iov[i].iov_len;
-			size_t cut = skip < len ? (size_t)skip : len;
-
-			skip -= cut;
-			if (len > cut)
-				left[k++] = (struct iovec){ (uint8_t *)p->out.iov[i].iov_base + cut,
-							    len - cut };
-		}
+		int k = virtq_slice(p->out.iov, p->out.readable, p->out_done,
+				    p->out.readable_len - p->out_done, left);
 		ssize_t n = s->ops->write(s, left, k);
 
 		if (n == -EAGAIN)

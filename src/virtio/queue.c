@@ -464,3 +464,21 @@ size_t virtq_scatter(const struct virtq_chain *c, size_t offset, const void *fro
 	return copy_pieces(c->iov + c->readable, c->writable, offset, (uint8_t *)(uintptr_t)from,
 			   len, false);
 }
+
+int virtq_slice(const struct iovec *from, int n, uint64_t skip, uint64_t len, struct iovec *to)
+{
+	int k = 0;
+
+	for (int i = 0; i < n && len; i++) {
+		if (skip >= from[i].iov_len) {
+			skip -= from[i].iov_len;
+			continue;
+		}
+		uint64_t part = MIN((uint64_t)from[i].iov_len - skip, len);
+
+		to[k++] = (struct iovec){ (uint8_t *)from[i].iov_base + skip, part };
+		len -= part;
+		skip = 0;
+	}
+	return k;
+}

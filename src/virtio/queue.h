@@ -77,3 +77,5 @@ bool virtq_listen(struct virtq *q);
  * bytes copied, fewer at the end. */
 size_t virtq_gather(const struct virtq_chain *c, size_t offset, void *to, size_t len);
 size_t virtq_scatter(const struct virtq_chain *c, size_t offset, const void *from, size_t len);
+/* The bytes [skip, skip + len) of `n` pieces as pieces in `to`, which has room for `n`. Returns their number. */
+int virtq_slice(const struct iovec *from, int n, uint64_t skip, uint64_t len, struct iovec *to);

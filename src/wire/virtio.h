@@ -217,3 +217,82 @@ struct virtio_console_control {
 };
 
 _Static_assert(sizeof(struct virtio_console_control) == 8, "5.3.6.2");
+
+/* 5.5 Traditional Memory Balloon Device */
+enum {
+	VIRTIO_BALLOON_F_MUST_TELL_HOST = 0,
+	VIRTIO_BALLOON_F_STATS_VQ = 1,
+	VIRTIO_BALLOON_F_DEFLATE_ON_OOM = 2,
+	VIRTIO_BALLOON_F_FREE_PAGE_HINT = 3,
+	VIRTIO_BALLOON_F_PAGE_POISON = 4,
+	VIRTIO_BALLOON_F_PAGE_REPORTING = 5,
+};
+
+struct virtio_balloon_config {
+	uint32_t num_pages; /* of 4096 bytes, as in all of this device */
+	uint32_t actual;
+	uint32_t free_page_hint_cmd_id;
+	uint32_t poison_val;
+};
+
+_Static_assert(sizeof(struct virtio_balloon_config) == 16, "5.5.4");
+
+enum {
+	VIRTIO_BALLOON_S_SWAP_IN,
+	VIRTIO_BALLOON_S_SWAP_OUT,
+	VIRTIO_BALLOON_S_MAJFLT,
+	VIRTIO_BALLOON_S_MINFLT,
+	VIRTIO_BALLOON_S_MEMFREE,
+	VIRTIO_BALLOON_S_MEMTOT,
+	VIRTIO_BALLOON_S_AVAIL,
+	VIRTIO_BALLOON_S_CACHES,
+	VIRTIO_BALLOON_S_HTLB_PGALLOC,
+	VIRTIO_BALLOON_S_HTLB_PGFAIL,
+	VIRTIO_BALLOON_S_COUNT,
+};
+
+enum { VIRTIO_BALLOON_STAT_BYTES = 10 }; /* le16 tag, le64 value */
+
+/* 5.10 Socket Device */
+enum { VIRTIO_VSOCK_F_STREAM = 0, VIRTIO_VSOCK_F_NO_IMPLIED_STREAM = 2 };
+enum { VIRTIO_VSOCK_CID_HOST = 2, VIRTIO_VSOCK_TYPE_STREAM = 1 };
+
+enum {
+	VIRTIO_VSOCK_OP_INVALID,
+	VIRTIO_VSOCK_OP_REQUEST,
+	VIRTIO_VSOCK_OP_RESPONSE,
+	VIRTIO_VSOCK_OP_RST,
+	VIRTIO_VSOCK_OP_SHUTDOWN,
+	VIRTIO_VSOCK_OP_RW,
+	VIRTIO_VSOCK_OP_CREDIT_UPDATE,
+	VIRTIO_VSOCK_OP_CREDIT_REQUEST,
+};
+
+enum { VIRTIO_VSOCK_SHUTDOWN_RECEIVE = 1, VIRTIO_VSOCK_SHUTDOWN_SEND = 2 };
+
+struct virtio_vsock_config {
+	uint64_t guest_cid;
+};
+
+struct virtio_vsock_hdr {
+	uint64_t src_cid;
+	uint64_t dst_cid;
+	uint32_t src_port;
+	uint32_t dst_port;
+	uint32_t len;
+	uint16_t type;
+	uint16_t op;
+	uint32_t flags;
+	uint32_t buf_alloc;
+	uint32_t fwd_cnt;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct virtio_vsock_hdr) == 44, "5.10.6");
+
+/* 5.11 File System Device */
+struct virtio_fs_config {
+	char tag[36];
+	uint32_t num_request_queues;
+};
+
+_Static_assert(sizeof(struct virtio_fs_config) == 40, "5.11.4");
