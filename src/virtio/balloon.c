@@ -189,6 +189,13 @@ static void notify(struct virtio_device *d, unsigned queue)
 		take_pages(b, queue);
 }
 
+/* Drivers offer the first statistics before DRIVER_OK, and kick then (5.5.5); that kick was not heard. */
+static void start(struct virtio_device *d)
+{
+	if (has_stats(balloon_of(d)))
+		take_stats(balloon_of(d));
+}
+
 static void reset(struct virtio_device *d)
 {
 	struct virtio_balloon *b = balloon_of(d);
@@ -208,6 +215,7 @@ static const struct virtio_ops ops = {
 	.id = VIRTIO_ID_BALLOON,
 	.config_read = config_read,
 	.config_write = config_write,
+	.start = start,
 	.notify = notify,
 	.reset = reset,
 	.free = free_balloon,
