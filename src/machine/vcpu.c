@@ -6,7 +6,10 @@
  * a kick between the owner's last look and KVM_RUN is not lost.
  *
  * Trust: `run` is written by KVM only. Threads: as above; vcpu_kick from anywhere.
- * #syscalls: ioctl mmap munmap close rt_sigaction tgkill gettid getpid
+ * #syscalls(start): mmap munmap close rt_sigaction gettid getpid ioctl
+ * #syscalls(vcpu): ioctl rt_sigreturn tgkill
+ * #syscalls(disk,main): tgkill
+ * #ioctls(vcpu): KVM_RUN
  */
 #include "machine/vcpu.h"
 
@@ -88,6 +91,7 @@ void vcpu_fini(struct vcpu *v)
 void vcpu_adopt(struct vcpu *v)
 {
 	mine = v;
+	v->pid = getpid();
 	atomic_store_explicit(&v->tid, (pid_t)syscall(SYS_gettid), memory_order_release);
 }
 
@@ -113,5 +117,5 @@ void vcpu_kick(struct vcpu *v)
 	pid_t tid = atomic_load_explicit(&v->tid, memory_order_acquire);
 
 	if (tid)
-		syscall(SYS_tgkill, getpid(), tid, vcpu_signal());
+		syscall(SYS_tgkill, v->pid, tid, vcpu_signal());
 }

@@ -24,6 +24,7 @@ struct vcpu {
 	unsigned index;
 	struct kvm_run *run;
 	size_t run_size;
+	pid_t pid;
 	_Atomic(pid_t) tid; /* of the thread inside vcpu_adopt..vcpu_leave, 0: none */
 	atomic_uint exits;
 };

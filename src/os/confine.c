@@ -3,7 +3,7 @@
  * which files can be named, dropped capabilities what root may do, seccomp what the kernel can be asked.
  * A call that is not on the list kills the program, and its parent reports that.
  *
- * Threads: one, before others exist. #syscalls: prctl capset landlock_create_ruleset landlock_add_rule
+ * Threads: confine_self one, before others exist; confine_thread any. #syscalls: prctl capset landlock_create_ruleset landlock_add_rule
  * #syscalls: landlock_restrict_self seccomp prlimit64
  */
 #include "os/confine.h"
@@ -24,7 +24,8 @@
 #include "base/cleanup.h"
 #include "os/seccomp.h"
 
-#define CALLS_MAX 120
+#define CALLS_MAX    120
+#define REQUESTS_MAX 16
 
 /* The address sanitizer takes terabytes of address space and calls of its own. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -107,25 +108,43 @@ static int drop_caps(uint64_t keep)
 	return syscall(SYS_capset, &h, want) < 0 ? -errno : 0;
 }
 
-static int filter_calls(const int *calls, size_t n)
+static struct sock_filter op(uint16_t code, uint32_t k, size_t jt, size_t jf)
 {
-	struct sock_filter f[CALLS_MAX + 8];
+	return (struct sock_filter){ code, (uint8_t)jt, (uint8_t)jf, k };
+}
+
+/* Only these calls; of ioctl, where `requests` is given, only these. Others end the process. */
+static int filter_calls(const int *calls, size_t n, const uint32_t *requests, size_t requests_n)
+{
+	const uint16_t load = BPF_LD | BPF_W | BPF_ABS, equal = BPF_JMP | BPF_JEQ | BPF_K,
+		       end = BPF_RET | BPF_K;
+	struct sock_filter f[CALLS_MAX + REQUESTS_MAX + 12];
 	size_t k = 0;
 
-	if (n > CALLS_MAX)
+	if (n > CALLS_MAX || requests_n > REQUESTS_MAX)
 		return -E2BIG;
-	f[k++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-					      offsetof(struct seccomp_data, arch));
-	f[k++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
-	f[k++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-	f[k++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-					      offsetof(struct seccomp_data, nr));
+	f[k++] = op(load, offsetof(struct seccomp_data, arch), 0, 0);
+	f[k++] = op(equal, AUDIT_ARCH_X86_64, 1, 0);
+	f[k++] = op(end, SECCOMP_RET_KILL_PROCESS, 0, 0);
+	f[k++] = op(load, offsetof(struct seccomp_data, nr), 0, 0);
+	if (requests) {
+		f[k++] = op(equal, SYS_ioctl, 0, requests_n + 3);
+		f[k++] = op(load, offsetof(struct seccomp_data, args[1]), 0, 0);
+		for (size_t i = 0; i < requests_n; i++)
+			f[k++] = op(equal, requests[i], requests_n - i, 0);
+		f[k++] = op(end, SECCOMP_RET_KILL_PROCESS, 0, 0);
+		f[k++] = op(end, SECCOMP_RET_ALLOW, 0, 0);
+	}
 	for (size_t i = 0; i < n; i++)
-		f[k++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i],
-						      (uint8_t)(n - i), 0);
-	f[k++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-	f[k++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+		f[k++] = op(equal, (uint32_t)calls[i], n - i, 0);
+	f[k++] = op(end, SECCOMP_RET_KILL_PROCESS, 0, 0);
+	f[k++] = op(end, SECCOMP_RET_ALLOW, 0, 0);
 	return os_seccomp_load(f, k, 0);
+}
+
+int confine_thread(const int *calls, size_t n, const uint32_t *requests, size_t requests_n)
+{
+	return SANITIZED ? 0 : filter_calls(calls, n, requests, requests_n);
 }
 
 int confine_self(const struct confine *c, struct err *e)
@@ -144,6 +163,6 @@ int confine_self(const struct confine *c, struct err *e)
 	r = drop_caps(c->keep_caps);
 	if (r)
 		return err_sys(e, r, "confinement: capabilities");
-	r = c->calls && !SANITIZED ? filter_calls(c->calls, c->calls_n) : 0;
+	r = c->calls && !SANITIZED ? filter_calls(c->calls, c->calls_n, NULL, 0) : 0;
 	return r ? err_sys(e, r, "confinement: seccomp") : 0;
 }

@@ -23,3 +23,7 @@ struct confine {
 /* Sets no_new_privs, limits, landlock, capabilities and seccomp, in this order. Kernels without landlock
  * go without it. 0 or -errno. */
 int confine_self(const struct confine *c, struct err *e);
+
+/* The calling thread, which has no_new_privs, makes only these system calls from here on, and where `requests` is given
+ * of ioctls only these; anything else ends the process. Threads that it starts inherit that. 0 or -errno. */
+int confine_thread(const int *calls, size_t calls_n, const uint32_t *requests, size_t requests_n);

@@ -2,7 +2,8 @@
  * /dev/kvm, thinly.
  *
  * Trust: none to decide here; arguments are the caller's. Threads: any; KVM_RUN and register calls belong on the
- * vCPU's own thread. #syscalls: ioctl pread64 close
+ * vCPU's own thread. #syscalls: ioctl
+ * #syscalls(start): pread64 close
  */
 #include "os/kvm.h"
 

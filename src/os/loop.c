@@ -6,7 +6,9 @@
  * source: sources that leave while a batch is being dispatched are blanked out of that batch.
  *
  * Trust: none crosses here. Threads: one loop, one thread.
- * #syscalls: epoll_create1 epoll_ctl epoll_wait clock_gettime rt_sigprocmask signalfd4 close
+ * #syscalls: clock_gettime
+ * #syscalls(main): epoll_ctl epoll_wait
+ * #syscalls(start): epoll_create1 rt_sigprocmask signalfd4 close
  */
 #include "os/loop.h"
 

@@ -1,12 +1,15 @@
 /*
  * Disks: the thread that serves a blkring, and its coming and going.
  *
- * A doorbell wakes the thread; answers raise the port's event. The device loop connects it when the guest's driver
- * says that it is ready, and joins it when the driver closes.
+ * A doorbell wakes the thread; answers raise the port's event. The device loop lets it serve when the guest's driver
+ * says that it is ready, and waits until it rests again when the driver closes. It lives as long as the guest, so that
+ * it can be confined before that runs.
  *
  * Trust: the ring reference and the port are the guest's and are checked here; requests are blkring.c's.
- * Threads: one for each connected disk; connect and disconnect on the device loop's.
- * #syscalls: ppoll read write clone3 futex
+ * Threads: one for each disk; connect and disconnect on the device loop's.
+ * #syscalls(disk): ppoll read futex
+ * #syscalls(main): write futex
+ * #syscalls(start): clone3 rt_sigprocmask
  */
 #include <errno.h>
 #include <poll.h>
@@ -17,14 +20,18 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "os/futex.h"
 #include "pv/blkring.h"
 #include "pv/domain.h"
+
+enum blk_state { BLK_RESTS, BLK_SERVES, BLK_TO_REST, BLK_TO_END };
 
 struct pv_blk {
 	struct pv_domain *d;
 	unsigned index;
-	bool connected;
-	_Atomic bool stop;
+	bool connected, has_thread;
+	_Atomic bool stop;	/* leave the ring at once */
+	_Atomic uint32_t state; /* enum blk_state; futex */
 	pthread_t thread;
 	struct pv_bell bell;
 	struct blkring ring;
@@ -44,15 +51,12 @@ static void notify(void *arg)
 	pv_event_raise(b->d, b->bell.port);
 }
 
-static void *thread(void *arg)
+/* Until the device loop wants it to stop, or the guest broke its ring. */
+static void serve(struct pv_blk *b)
 {
-	struct pv_blk *b = arg;
 	struct pollfd p = { .fd = b->bell.fd, .events = POLLIN };
-	sigset_t all;
 	uint64_t n;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	while (!atomic_load_explicit(&b->stop, memory_order_acquire)) {
 		if (!blkring_drain(&b->ring, &b->stop)) {
 			pv_complain(b->d,
@@ -65,7 +69,52 @@ static void *thread(void *arg)
 		if (read(b->bell.fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 			break;
 	}
-	return NULL;
+}
+
+static void set_state(struct pv_blk *b, enum blk_state state)
+{
+	atomic_store_explicit(&b->state, state, memory_order_seq_cst);
+	futex_wake(&b->state);
+}
+
+static void *thread(void *arg)
+{
+	struct pv_blk *b = arg;
+	struct pv_domain *d = b->d;
+	int r = d->config.confine ? d->config.confine(PV_THREAD_DISK) : 0;
+
+	if (r < 0) {
+		struct err e = ERR_INIT;
+
+		err_sys(&e, r, "jail of disk %s", d->config.disk[b->index].name);
+		pv_host_failed(d, &e);
+		return NULL;
+	}
+	for (uint32_t state;;) {
+		state = atomic_load_explicit(&b->state, memory_order_seq_cst);
+		if (state == BLK_TO_END)
+			return NULL;
+		if (state == BLK_SERVES)
+			serve(b);
+		else if (state == BLK_TO_REST)
+			set_state(b, BLK_RESTS);
+		futex_wait(&b->state, state, FUTEX_FOREVER);
+	}
+}
+
+int pv_blk_start(struct pv_blk *b, struct err *e)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int r = pthread_create(&b->thread, NULL, thread, b);
+
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return err_sys(e, -r, "thread of disk %s", b->d->config.disk[b->index].name);
+	b->has_thread = true;
+	return 0;
 }
 
 int pv_blk_connect(struct pv_blk *b, uint32_t ring_ref, uint32_t port)
@@ -87,13 +136,8 @@ int pv_blk_connect(struct pv_blk *b, uint32_t ring_ref, uint32_t port)
 		return -ENOSPC;
 	}
 	atomic_store_explicit(&b->stop, false, memory_order_release);
-	int r = pthread_create(&b->thread, NULL, thread, b);
-
-	if (r) {
-		pv_bell_close(b->d, &b->bell);
-		return -r;
-	}
 	b->connected = true;
+	set_state(b, BLK_SERVES);
 	return 0;
 }
 
@@ -107,7 +151,10 @@ void pv_blk_disconnect(struct pv_blk *b)
 	if (write(b->bell.fd, &one, sizeof(one)) < 0) {
 		/* Full: it is readable already. */
 	}
-	pthread_join(b->thread, NULL);
+	set_state(b, BLK_TO_REST);
+	while (b->has_thread &&
+	       atomic_load_explicit(&b->state, memory_order_seq_cst) == BLK_TO_REST)
+		futex_wait(&b->state, BLK_TO_REST, FUTEX_FOREVER);
 	pv_bell_close(b->d, &b->bell);
 	b->connected = false;
 }
@@ -134,5 +181,9 @@ void pv_blk_free(struct pv_blk *b)
 	if (!b)
 		return;
 	pv_blk_disconnect(b);
+	if (b->has_thread) {
+		set_state(b, BLK_TO_END);
+		pthread_join(b->thread, NULL);
+	}
 	free(b);
 }

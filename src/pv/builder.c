@@ -11,7 +11,7 @@
  *
  * Trust: the kernel and the initrd are the image's bytes. Segments go through the checked door of guest memory
  * and may not touch each other's tables, since those come after the last one. Threads: the builder's.
- * #syscalls: mmap munmap fstat
+ * #syscalls(start): mmap munmap fstat
  */
 #include <errno.h>
 #include <string.h>

@@ -10,7 +10,9 @@
  * an event, a line 64 KB.
  *
  * Trust: indices are the guest's and are read once; a difference larger than the buffer is a broken ring, and the
- * console is cut off with a reason. Threads: the device loop's; pv_console_write also vCPUs'. #syscalls: read write
+ * console is cut off with a reason. Threads: the device loop's; pv_console_write also others'.
+ * #syscalls(main): read write
+ * #syscalls(vcpu,disk): write
  */
 #include <errno.h>
 #include <string.h>

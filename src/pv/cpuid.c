@@ -6,7 +6,7 @@
  * answers from this table. XSAVE stays (only with XSAVEOPT), since user code would use it anyway and its state
  * must be switched.
  *
- * Trust: none. Threads: the builder's. #syscalls: ioctl
+ * Trust: none. Threads: the builder's. #syscalls(start): ioctl
  */
 #include <cpuid.h>
 #include <errno.h>

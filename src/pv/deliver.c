@@ -11,7 +11,7 @@
  * kernel, which tests at boot that its int3 arrives, would panic.
  *
  * Trust: registers, vcpu_info, page tables and code are the guest's; all are read through the memory's door.
- * Threads: the vCPU's own. #syscalls: clock_gettime
+ * Threads: the vCPU's own. #syscalls(vcpu): clock_gettime
  */
 #include <string.h>
 

@@ -6,8 +6,10 @@
  * its own. Whoever first has a reason to end the guest writes it down; all threads then find `stopping`.
  *
  * Trust: what the caller configured is ours. The guest speaks through memory and exits only; see the other files.
- * Threads: pv_new, pv_run, pv_free one; pv_stop, pv_pause, pv_stats, pv_end any. #syscalls: eventfd2 read write
- * close futex tgkill
+ * Threads: pv_new, pv_run, pv_free one; pv_stop, pv_pause, pv_stats, pv_end any. 
+ * #syscalls(start): eventfd2 close clone3
+ * #syscalls(vcpu,disk,main): write futex tgkill
+ * #syscalls(main): read
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -290,11 +292,19 @@ int pv_run(struct pv_domain *d, struct pv_result *result, struct err *e)
 		if (r)
 			return err_sys(e, r, "the event loop");
 	}
+	for (unsigned i = 0; i < d->config.disks; i++) {
+		r = pv_blk_start(d->blk[i], e);
+		if (r)
+			return r;
+	}
 	for (unsigned i = 0; i < d->vcpus; i++) {
 		r = pv_vcpu_start(&d->vcpu[i], e);
 		if (r)
 			return r;
 	}
+	r = d->config.confine ? d->config.confine(PV_THREAD_DEVICES) : 0;
+	if (r)
+		return err_sys(e, r, "jail of the devices");
 	r = loop_run(&d->loop);
 	if (!d->ended)
 		pv_end(d, PV_END_STOPPED, "stopped");

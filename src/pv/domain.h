@@ -28,6 +28,7 @@ struct pv_vcpu {
 	uint64_t retry_at; /* CLOCK_MONOTONIC: try again to deliver, 0: no need; own thread */
 	uint64_t int3_rip, int3_arrived; /* the last int3 that was waited for; own thread */
 	unsigned int3_tries;
+	uint64_t tsc_khz;
 	_Atomic enum vcpu_state state;
 	_Atomic uint32_t wake; /* futex: something happened */
 	_Atomic uint32_t up;   /* futex: may run */
@@ -171,6 +172,8 @@ void pv_xenbus_fini(struct pv_domain *d);
 
 /* blkback.c */
 int pv_blk_new(struct pv_domain *d, unsigned index, struct err *e);
+/* Its thread, before the guest runs. 0 or -errno. */
+int pv_blk_start(struct pv_blk *b, struct err *e);
 void pv_blk_free(struct pv_blk *b);
 /* The guest's driver is ready, or went away. 0 or -errno. */
 int pv_blk_connect(struct pv_blk *b, uint32_t ring_ref, uint32_t port);

@@ -7,7 +7,9 @@
  *
  * Trust: the port table, masks and the address of vcpu_info lie in guest memory. A port is bounded, the vCPU
  * number is bounded, the address goes through the door; a lie only misleads the guest itself.
- * Threads: any. #syscalls: eventfd2 ioctl close
+ * Threads: any for pv_event_raise, else the device loop's.
+ * #syscalls(main): eventfd2 ioctl close
+ * #ioctls(main): KVM_IOEVENTFD
  */
 #include <errno.h>
 #include <sys/eventfd.h>

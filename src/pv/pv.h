@@ -24,6 +24,9 @@ struct pv_disk_config {
 	const char *name;    /* "xvda", ... */
 };
 
+/* What the threads of a machine are: each asks the kernel for other things. */
+enum pv_thread { PV_THREAD_VCPU, PV_THREAD_DISK, PV_THREAD_DEVICES };
+
 enum pv_memory { PV_MEMORY_MERGED, PV_MEMORY_ISOLATED };
 
 /* Everything that the machine uses was opened by the caller. Pointers and descriptors outlive pv_run. */
@@ -44,6 +47,9 @@ struct pv_config {
 	 * caller's there; may be NULL. */
 	int (*start)(struct loop *loop, void *arg);
 	void *arg;
+	/* Called in each thread before it serves the guest, to take from it what it does not need; may be NULL.
+	 * 0, or -errno: then the guest does not run. */
+	int (*confine)(enum pv_thread thread);
 };
 
 enum pv_end {

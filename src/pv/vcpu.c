@@ -6,14 +6,14 @@
  * vCPU's own timer; then, if an event is due, it is delivered (deliver.c).
  *
  * Trust: the page of arguments, vcpu_info and all registers are the guest's. Arguments are copied before use.
- * Threads: this one; pv_vcpu_wake from any. #syscalls: ioctl futex timer_create timer_settime timer_delete
- * clock_gettime rt_sigprocmask tgkill sched_yield write
+ * Threads: this one; pv_vcpu_wake from any.
+ * #syscalls(start): timer_create timer_delete rt_sigprocmask clone3
+ * #syscalls(vcpu): ioctl futex timer_settime clock_gettime tgkill sched_yield write
+ * #ioctls(vcpu): KVM_RUN KVM_GET_SREGS KVM_SET_SREGS KVM_SET_XCRS
  */
 #include "pv/domain.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "os/futex.h"
 
 #define MSR_STAR   0xc0000081u
 #define MSR_LSTAR  0xc0000082u
@@ -35,19 +36,6 @@
 uint64_t pv_system_time(const struct pv_domain *d)
 {
 	return now_ns() - d->started_ns;
-}
-
-static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t ns)
-{
-	struct timespec t = { .tv_sec = (time_t)(ns / 1000000000),
-			      .tv_nsec = (long)(ns % 1000000000) };
-
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ns == UINT64_MAX ? NULL : &t, NULL, 0);
-}
-
-static void futex_wake(_Atomic uint32_t *word)
-{
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 void pv_vcpu_wake(struct pv_vcpu *v)
@@ -138,8 +126,7 @@ static void start_clock(struct pv_vcpu *v, uint64_t tsc)
 {
 	struct pv_domain *d = v->d;
 	struct xen_vcpu_info *info = pv_vcpu_info(v);
-	int khz = kvm_get_tsc_khz(v->cpu.fd);
-	uint64_t hz = (khz > 0 ? (uint64_t)khz : 1000000) * 1000;
+	uint64_t hz = v->tsc_khz * 1000;
 	int8_t shift = 0;
 
 	if (v->cpu.index == 0) {
@@ -410,6 +397,15 @@ static void *thread(void *arg)
 		return NULL;
 	}
 	v->has_timer = true;
+	int confined = d->config.confine ? d->config.confine(PV_THREAD_VCPU) : 0;
+
+	if (confined < 0) {
+		struct err e = ERR_INIT;
+
+		err_sys(&e, confined, "jail of vCPU %u", v->cpu.index);
+		pv_host_failed(d, &e);
+		return NULL;
+	}
 	v->cpu.run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
 	for (bool in_shim = true, fresh = v->cpu.index > 0;;) {
 		wait_while(v);
@@ -530,6 +526,9 @@ int pv_vcpu_init(struct pv_domain *d, unsigned index, uint64_t cr3, struct err *
 	if (r)
 		return r;
 	v->d = d;
+	int khz = kvm_get_tsc_khz(v->cpu.fd);
+
+	v->tsc_khz = khz > 0 ? (uint64_t)khz : 1000000;
 	v->page = memory_at(&d->mem, GPA(d->ram + index * (uint64_t)PV_AREA_SIZE + AREA_SHARED),
 			    sizeof(*v->page));
 	if (!v->page)

@@ -8,7 +8,9 @@
  *
  * Trust: ring indices, lengths and every message are the guest's. A message longer than the protocol allows, or
  * indices that are more than a ring apart, end the connection with a reason; replies that the guest does not
- * fetch stop its requests. Threads: the device loop's. #syscalls: read
+ * fetch stop its requests. Threads: the device loop's; pv_event_sent vCPUs'.
+ * #syscalls(main): read write
+ * #syscalls(vcpu): write
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -26,6 +28,8 @@
 #define RING	    1024u
 #define BACKLOG	    (64u << 10) /* unfetched replies that stop requests */
 #define BACKLOG_MAX (1u << 20)	/* more cannot arise from what was let in */
+
+#define ROUNDS_MAX 64 /* of both rings in one go: then others have their turn */
 
 #define RECHECK_NS     1000000ull
 #define RECHECK_MAX_NS 1000000000ull
@@ -291,7 +295,9 @@ static void serve(struct pv_domain *d)
 
 static void exchange(struct pv_domain *d)
 {
-	bool moved, any = false;
+	bool moved = false, any = false;
+	uint64_t one = 1;
+	int rounds = 0;
 
 	do {
 		struct xen_store_ring *r = d->store_ring.v
@@ -306,7 +312,7 @@ static void exchange(struct pv_domain *d)
 		if (d->store_ring.v)
 			moved |= move_replies(d, r);
 		any |= moved;
-	} while (moved);
+	} while (moved && ++rounds < ROUNDS_MAX);
 	if (any) {
 		pv_event_raise(d, PV_PORT_STORE);
 		d->store_recheck_ns = RECHECK_NS;
@@ -318,6 +324,9 @@ static void exchange(struct pv_domain *d)
 		loop_arm(&d->loop, &d->store_recheck, d->store_recheck_ns);
 		d->store_recheck_ns *= 2;
 	}
+	/* A guest that feeds us as fast as we eat comes again after the others. */
+	if (d->store_ring.v && moved && write(d->store_bell.fd, &one, sizeof(one)) < 0)
+		return; /* full: it is readable already */
 }
 
 static void on_recheck(struct loop_timer *t)

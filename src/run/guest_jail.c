@@ -9,14 +9,20 @@
  *	system calls	those that the files of the machine are tagged with (tools/gen-jail), by number;
  *			ioctl by request as well. Anything else kills the process, which the monitor reports.
  *
- * The tags below are what libc needs for threads and memory.
+ * The first tags below are what libc needs for threads and memory.
  *
  * Trust: called before the guest exists. Threads: none yet.
- * #syscalls: brk mprotect mremap madvise munmap mmap rt_sigreturn rt_sigprocmask rt_sigaction set_robust_list
+ * #syscalls(start): brk mprotect mremap madvise munmap mmap rt_sigreturn rt_sigprocmask rt_sigaction set_robust_list
  * rseq gettid getpid tgkill sched_yield restart_syscall clock_nanosleep clock_gettime nanosleep futex clone3
  * exit exit_group newfstatat lseek sched_getaffinity prlimit64 getrandom timer_create timer_settime
  * timer_delete epoll_pwait poll ppoll read write close sendto recvfrom sendmsg recvmsg writev readv preadv
  * pwritev pread64 pwrite64
+ *
+ * Once a machine is built, each of its threads gives up what its own work does not need (guest_jail_thread).
+ * #syscalls(vcpu,disk,main): futex madvise restart_syscall
+ * #syscalls(vcpu): rt_sigprocmask exit
+ * #syscalls(disk,main): brk mmap munmap mremap mprotect
+ * #syscalls(main): exit_group
  */
 #include "run/guest_jail.h"
 
@@ -148,4 +154,9 @@ int guest_jail_enter(const int *calls, size_t n, struct err *e)
 		return err_sys(e, -errno, "jail");
 	r = filter_ioctls(e);
 	return r < 0 ? r : confine_self(&c, e);
+}
+
+int guest_jail_thread(const struct guest_jail_list *l)
+{
+	return confine_thread(l->calls, l->calls_n, l->requests, l->requests_n);
 }

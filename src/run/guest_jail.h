@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -17,3 +18,14 @@ void guest_jail_prepare(void);
  * capabilities, and only the `n` system calls (numbers) from here on; of ioctls only KVM's and those of
  * block devices. 0 or -errno. */
 int guest_jail_enter(const int *calls, size_t n, struct err *e);
+
+/* What one kind of thread may still do: system calls by number, ioctls by request. */
+struct guest_jail_list {
+	const int *calls;
+	size_t calls_n;
+	const uint32_t *requests;
+	size_t requests_n;
+};
+
+/* The calling thread, and those that it starts, do nothing else from here on. 0 or -errno. */
+int guest_jail_thread(const struct guest_jail_list *l);

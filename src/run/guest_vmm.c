@@ -3,7 +3,8 @@
  * loop watches; failures and the guest's end are reported over it.
  *
  * Trust: the monitor's orders; the guest never speaks here. Threads: the machine's device loop.
- * #syscalls: recvfrom sendto exit_group prctl
+ * #syscalls(main): recvfrom sendto exit_group
+ * #syscalls(start): prctl
  */
 #include "run/guest_vmm.h"
 

@@ -4,10 +4,12 @@
  * come over a socket that the machine's own loop watches.
  *
  * Trust: the guest is hostile; from pv_new() on this process has nothing to lose but its descriptors.
- * Threads: the main one runs devices, one more a vCPU. #syscalls: recvfrom sendto exit_group
+ * Threads: the main one runs devices, one more a vCPU, one more a disk. #syscalls: none
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/kvm.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -79,6 +81,43 @@ static const int calls[] = {
 #include "generated/jail_pv.h"
 };
 
+/* What is left of it to each kind of thread, from the tags of its files. */
+static const int vcpu_calls[] = {
+#include "generated/jail_pv_vcpu.h"
+};
+static const uint32_t vcpu_requests[] = {
+#include "generated/jail_pv_vcpu_ioctls.h"
+};
+static const int disk_calls[] = {
+#include "generated/jail_pv_disk.h"
+};
+static const uint32_t disk_requests[] = {
+#include "generated/jail_pv_disk_ioctls.h"
+};
+static const int main_calls[] = {
+#include "generated/jail_pv_main.h"
+};
+static const uint32_t main_requests[] = {
+#include "generated/jail_pv_main_ioctls.h"
+};
+_Static_assert(ARRAY_SIZE(vcpu_calls) <= 12 && ARRAY_SIZE(disk_calls) <= 22 &&
+		       ARRAY_SIZE(main_calls) <= 22,
+	       "a thread of the machine may do too much");
+
+static int confine(enum pv_thread thread)
+{
+	static const struct guest_jail_list list[] = {
+		[PV_THREAD_VCPU] = { vcpu_calls, ARRAY_SIZE(vcpu_calls), vcpu_requests,
+				     ARRAY_SIZE(vcpu_requests) },
+		[PV_THREAD_DISK] = { disk_calls, ARRAY_SIZE(disk_calls), disk_requests,
+				     ARRAY_SIZE(disk_requests) },
+		[PV_THREAD_DEVICES] = { main_calls, ARRAY_SIZE(main_calls), main_requests,
+					ARRAY_SIZE(main_requests) },
+	};
+
+	return guest_jail_thread(&list[thread]);
+}
+
 static void run_machine(struct guest_machine *g)
 {
 	struct err *e = &guest_vmm.report.err;
@@ -98,6 +137,7 @@ static void run_machine(struct guest_machine *g)
 		.console = { { g->console, g->console, false }, { g->agent, g->agent, true } },
 		.consoles = 2,
 		.start = guest_vmm_watch,
+		.confine = confine,
 	};
 
 	for (unsigned i = 0; i < g->shares; i++) {

@@ -4,7 +4,9 @@
  * Xen and QEMU. Discards punch holes and are forgotten where the file system has none.
  *
  * Trust: offsets were judged in block.c. Threads: any number at once, there is no state.
- * #syscalls: preadv pwritev fdatasync fallocate fstat ioctl close
+ * #syscalls: preadv pwritev fdatasync fallocate ioctl
+ * #syscalls(start): fstat close
+ * #ioctls(disk): BLKDISCARD BLKZEROOUT
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -267,8 +267,28 @@ def test_vmm_is_jailed(place):
         assert os.listdir(f"/proc/{vmm}/root") == []
         names = [os.readlink(f"/proc/{vmm}/fd/{fd}") for fd in os.listdir(f"/proc/{vmm}/fd")]
         assert not any(n.endswith((".log", name)) for n in names), names
+        # Each thread has a filter of its own on top of the process's two.
+        tasks = [t.read_text() for t in Path(f"/proc/{vmm}/task").glob("*/status")]
+        assert len(tasks) >= 3 and all("\nSeccomp_filters:\t3\n" in t for t in tasks), tasks
     finally:
         warren(place, "rm", "-f", name)
+
+
+@pytest.mark.parametrize("thread, most, requests", [
+    ("vcpu", 12, {"KVM_RUN", "KVM_GET_SREGS", "KVM_SET_SREGS", "KVM_SET_XCRS"}),
+    ("disk", 22, {"BLKDISCARD", "BLKZEROOUT"}),
+    ("main", 22, {"KVM_IOEVENTFD"}),
+])
+def test_threads_of_the_vmm_may_do_little(thread, most, requests):
+    def listed(name):
+        path = Path(WARREN).resolve().parent / "src/generated" / name
+        if not path.exists():
+            pytest.skip("not a build directory")
+        return {line.rstrip(",") for line in path.read_text().splitlines() if line.endswith(",")}
+    calls = listed(f"jail_pv_{thread}.h")
+    assert 0 < len(calls) <= most, calls
+    assert not calls & {"SYS_openat", "SYS_open", "SYS_execve", "SYS_clone3", "SYS_clone", "SYS_connect", "SYS_prctl"}
+    assert listed(f"jail_pv_{thread}_ioctls.h") == requests
 
 
 def test_boot_log_and_hypervisor_figures(place):
