@@ -236,6 +236,11 @@ void bundle_fini(struct bundle *b)
 	free(b->hostname);
 	free(b->resolv_conf);
 	strlist_fini(&b->make_dirs);
+	for (size_t i = 0; i < b->volumes_n; i++) {
+		free(b->volumes[i].name);
+		free(b->volumes[i].destination);
+	}
+	free(b->volumes);
 	strlist_fini(&b->command);
 	*b = (struct bundle){ 0 };
 }

@@ -44,6 +44,16 @@ struct bundle_request {
 	size_t uids_n, gids_n;
 };
 
+/* A volume that config.json mounts: <data>/volumes/<name>/_data, to be made by the caller. */
+struct bundle_volume {
+	char *name, *destination;
+	bool anonymous; /* goes with the instance */
+	bool no_copy;	/* is not filled with what the image has there */
+};
+
+/* Whether it can be a volume's name. */
+bool bundle_volume_name(const char *s);
+
 /* What comes out; bundle_fini() frees it. */
 struct bundle {
 	char *config; /* the text of config.json */
@@ -52,9 +62,11 @@ struct bundle {
 		*resolv_conf; /* contents of the files of these names in `dir`; NULL: the
 					       * file is not mounted */
 	struct strlist
-		make_dirs;    /* absolute directories to be made (0755) before the start if missing:
-				   * upper, work, rootfs, volumes, sources of -v */
-	char stop_signal[16]; /* "SIGTERM" unless the image says otherwise */
+		make_dirs; /* absolute directories to be made (0755) before the start if missing:
+				   * upper, work, rootfs, sources of -v */
+	struct bundle_volume *volumes;
+	size_t volumes_n;
+	char stop_signal[16];	/* "SIGTERM" unless the image says otherwise */
 	struct strlist command; /* process.args, so that nobody needs to parse them back */
 };
 

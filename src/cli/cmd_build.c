@@ -208,7 +208,7 @@ static int do_run(struct build *b, const char *args, const char *text, struct er
 		r = commit_instance(b, name, text, e);
 	struct err ignored = ERR_INIT;
 
-	self((const char *[]){ "warren", "rm", "-f", name, NULL }, -1, &ignored);
+	self((const char *[]){ "warren", "rm", "-fv", name, NULL }, -1, &ignored);
 	return r;
 }
 

@@ -246,27 +246,6 @@ struct json_object *images_describe(const struct image *img)
 	return o;
 }
 
-static int print_described(struct json_object *list, const char *format, struct err *e)
-{
-	cleanup_with(buf_fini) struct buf b = BUF_INIT(16u << 20);
-
-	if (!format) {
-		puts(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PRETTY |
-								  JSON_C_TO_STRING_NOSLASHESCAPE));
-		return 0;
-	}
-	for (size_t i = 0; i < json_object_array_length(list); i++) {
-		int r = template_render(streq(format, "json") ? "{{json .}}" : format,
-					json_object_array_get_idx(list, i), &b, e);
-
-		if (r)
-			return r;
-		buf_addc(&b, '\n');
-	}
-	fputs(buf_str(&b), stdout);
-	return b.error;
-}
-
 static int run_inspect(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct inspect_settings *s = settings;
@@ -281,7 +260,7 @@ static int run_inspect(void *settings, int argc, char **argv, struct err *e)
 		json_object_array_add(list, images_describe(&img));
 		image_fini(&img);
 	}
-	return print_described(list, s->format, e);
+	return table_print_documents(stdout, s->format, list, e);
 }
 
 static const struct command cmd_inspect = {

@@ -21,7 +21,7 @@ static int remove_one(struct subject *s, const char *root, void *arg, struct err
 {
 	const struct settings *set = arg;
 
-	return lifecycle_remove(s, root, set->force, e);
+	return lifecycle_remove(s, root, set->force, set->volumes, e);
 }
 
 static int run(void *settings, int argc, char **argv, struct err *e)

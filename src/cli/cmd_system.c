@@ -24,8 +24,7 @@
 #include "run/instance.h"
 #include "run/prune.h"
 #include "run/registry.h"
-
-#define DEPTH_MAX 64
+#include "run/volume.h"
 
 static void put_json(struct json_object **o)
 {
@@ -33,27 +32,6 @@ static void put_json(struct json_object **o)
 }
 
 #define cleanup_json __attribute__((cleanup(put_json)))
-
-/* Bytes that a tree takes on disk; parts that cannot be read do not count. */
-static uint64_t tree_bytes(int dirfd, const char *name, int depth)
-{
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	cleanup_closedir DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	uint64_t sum = 0;
-
-	for (struct dirent *x; d && (x = readdir(d));) {
-		struct stat st;
-
-		if (streq(x->d_name, ".") || streq(x->d_name, "..") ||
-		    fstatat(fd, x->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX)
-			sum += tree_bytes(fd, x->d_name, depth + 1);
-		else
-			sum += (uint64_t)st.st_blocks * 512;
-	}
-	return sum;
-}
 
 static uint64_t number(struct json_object *o, const char *key)
 {
@@ -111,7 +89,7 @@ struct counting {
 static void count_one(struct subject *s, const char *root, void *arg)
 {
 	struct counting *c = arg;
-	uint64_t bytes = s->rec.disk ? tree_bytes(AT_FDCWD, s->rec.disk, 0) : 0;
+	uint64_t bytes = s->rec.disk ? disk_bytes(s->rec.disk) : 0;
 
 	(void)root;
 	c->total++;
@@ -122,6 +100,30 @@ static void count_one(struct subject *s, const char *root, void *arg)
 		c->idle_bytes += bytes;
 	if (s->rec.image_id && !strlist_has(&c->images, s->rec.image_id))
 		strlist_add(&c->images, s->rec.image_id);
+}
+
+struct volume_count {
+	uint64_t total, used, bytes, idle_bytes;
+};
+
+static int count_volumes(struct volume_count *c, struct err *e)
+{
+	cleanup_with(strlist_fini) struct strlist names = { .n = 0 };
+	int r = volume_list(&names, e);
+
+	for (size_t i = 0; !r && i < names.n; i++) {
+		cleanup_with(volume_fini) struct volume v = { .name = NULL };
+
+		if (volume_load(names.v[i], &v, NULL))
+			continue;
+		uint64_t bytes = disk_bytes(v.mountpoint);
+
+		c->total++;
+		c->used += v.used;
+		c->bytes += bytes;
+		c->idle_bytes += v.used ? 0 : bytes;
+	}
+	return r;
 }
 
 static void keep(void *arg, struct json_object *o)
@@ -151,28 +153,22 @@ static int run_df(void *settings, int argc, char **argv, struct err *e)
 	const struct df_settings *s = settings;
 	cleanup_json struct json_object *rows = json_object_new_array(), *usage = NULL;
 	struct counting c = { 0 };
-	char data[PATH_MAX], path[PATH_MAX + 16];
 	int r = images_ask((const char *[]){ "usage", NULL }, true, keep, &usage, e);
 
 	(void)argc, (void)argv;
 	if (!r)
 		r = each_instance(count_one, &c, e);
-	if (!r)
-		r = paths_data(data, sizeof(data), e);
 	if (!r) {
 		uint64_t size = number(usage, "layerBytes") + number(usage, "blobBytes");
-		uint64_t volumes = 0, bytes;
+		struct volume_count v = { 0 };
 
-		snprintf(path, sizeof(path), "%s/volumes", data);
-		cleanup_closedir DIR *d = opendir(path);
-
-		for (struct dirent *x; d && (x = readdir(d));)
-			volumes += x->d_name[0] != '.';
-		bytes = tree_bytes(AT_FDCWD, path, 0);
 		add_row(rows, "Images", number(usage, "images"), c.images.n, size,
 			c.images.n ? number(usage, "unusedBytes") : size);
 		add_row(rows, "Containers", c.total, c.active, c.bytes, c.idle_bytes);
-		add_row(rows, "Local Volumes", volumes, 0, bytes, 0);
+		r = count_volumes(&v, e);
+		add_row(rows, "Local Volumes", v.total, v.used, v.bytes, v.idle_bytes);
+	}
+	if (!r) {
 		r = table_print(stdout, s->format, columns, 5, 5, rows, e);
 	}
 	strlist_fini(&c.images);
@@ -188,13 +184,14 @@ static const struct command cmd_df = {
 };
 
 struct prune_settings {
-	bool all, force;
+	bool all, force, volumes;
 };
 
 static const struct opt prune_opts[] = {
 	OPT_BOOL('a', "all", struct prune_settings, all,
 		 "All images that no instance uses, not only those without a name"),
 	OPT_BOOL('f', "force", struct prune_settings, force, "Accepted; nothing is asked"),
+	OPT_BOOL(0, "volumes", struct prune_settings, volumes, "Anonymous volumes too"),
 	OPT_END,
 };
 
@@ -303,6 +300,8 @@ static int run_prune(void *settings, int argc, char **argv, struct err *e)
 	if (!r)
 		r = images_ask((const char *[]){ "prune", s->all ? "all=1" : NULL, NULL }, false,
 			       print_pruned, &freed, e);
+	if (!r && s->volumes)
+		r = volumes_prune(false, &(struct strlist){ .n = 0 }, &freed, e);
 	if (!r) {
 		images_size(freed + before.idle_bytes, text, sizeof(text));
 		printf("Total reclaimed space: %s\n", text);

@@ -54,6 +54,7 @@ extern const struct command cmd_top;
 extern const struct command cmd_unpause;
 extern const struct command cmd_update;
 extern const struct command cmd_version;
+extern const struct command cmd_volume;
 extern const struct command cmd_wait;
 
 /* One line a command. */
@@ -107,6 +108,7 @@ const struct command *const commands[] = {
 	&cmd_unpause,
 	&cmd_update,
 	&cmd_version,
+	&cmd_volume,
 	&cmd_wait,
 	NULL,
 };

@@ -22,6 +22,9 @@ const char *images_text(struct json_object *o, const char *key);
 int images_platform(const char *s, char words[3][64], size_t *n, struct err *e);
 
 /* "3 weeks ago" of an RFC 3339 time or, when that is NULL, of Unix seconds. */
+/* cmd_volume.c: removes volumes that no instance uses, prints them and adds their bytes to `freed`. 0 or -errno. */
+int volumes_prune(bool all, const struct strlist *filters, uint64_t *freed, struct err *e);
+
 void images_age(const char *rfc3339, int64_t unix_s, char *out, size_t size);
 /* "12.3MB", powers of 1000 as docker prints sizes. */
 void images_size(uint64_t bytes, char *out, size_t size);

@@ -86,6 +86,14 @@ static bool by_volume(struct subject *s, const char *v)
 	for (size_t i = 0; i < s->rec.binds.n; i++)
 		if (strstr(s->rec.binds.v[i], v))
 			return true;
+	/* Anonymous ones and those of --mount, by name or place. */
+	for (size_t i = 0; i < s->rec.volumes.n; i++) {
+		const char *name = s->rec.volumes.v[i] + 2, *at = strchr(name, ' ');
+
+		if (at && (streq(at + 1, v) ||
+			   (strlen(v) == (size_t)(at - name) && !strncmp(name, v, strlen(v)))))
+			return true;
+	}
 	return false;
 }
 

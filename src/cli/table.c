@@ -146,3 +146,27 @@ void table_print_member(FILE *f, const char *member, json_object *rows)
 		fprintf(f, "%s\n", json_object_get_string(v));
 	}
 }
+
+int table_print_documents(FILE *f, const char *format, struct json_object *list, struct err *e)
+{
+	bool plain = format && streq(format, "json");
+	cleanup_free char *template = format && !plain ? template_unescape(format) : NULL;
+	cleanup_with(buf_fini) struct buf b = BUF_INIT(16u << 20);
+
+	if (!template)
+		fprintf(f, "%s\n",
+			json_object_to_json_string_ext(
+				list, JSON_C_TO_STRING_NOSLASHESCAPE |
+					      (plain ? JSON_C_TO_STRING_PLAIN
+						     : JSON_C_TO_STRING_PRETTY |
+							       JSON_C_TO_STRING_SPACED)));
+	for (size_t i = 0; template && i < json_object_array_length(list); i++) {
+		int r = template_render(template, json_object_array_get_idx(list, i), &b, e);
+
+		if (r)
+			return r;
+		buf_addc(&b, '\n');
+	}
+	fputs(buf_str(&b), f);
+	return b.error;
+}

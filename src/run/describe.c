@@ -179,7 +179,8 @@ json_object *describe_row(struct subject *s, bool no_trunc)
 	add(o, "Names", s->rec.name);
 	add_joined(o, "Labels", &s->rec.labels);
 	add_joined(o, "Mounts", &s->rec.binds);
-	add(o, "LocalVolumes", "0");
+	snprintf(status, sizeof(status), "%zu", s->rec.volumes.n);
+	add(o, "LocalVolumes", status);
 	add(o, "Networks", s->rec.network);
 	add(o, "Size", "0B");
 	add(o, "Isolation", s->in.wall ? s->in.wall : "container");

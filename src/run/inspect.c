@@ -194,6 +194,18 @@ static bool is_bind(const struct oci_mount *m)
 	return false;
 }
 
+/* The name of the volume that is mounted there, up to a blank; NULL: none. */
+static const char *volume_of(struct subject *s, const char *destination)
+{
+	for (size_t i = 0; i < s->rec.volumes.n; i++) {
+		const char *name = s->rec.volumes.v[i] + 2, *blank = strchr(name, ' ');
+
+		if (blank && !strcmp(blank + 1, destination))
+			return name;
+	}
+	return NULL;
+}
+
 /* The mounts that the user asked for: binds from outside the instance's own directory. */
 static json_object *mounts(struct subject *s, const struct oci_spec *spec)
 {
@@ -210,7 +222,14 @@ static json_object *mounts(struct subject *s, const struct oci_spec *spec)
 			ro |= strcmp(m->options.v[k], "ro") == 0;
 		json_object *o = json_object_new_object();
 
-		add(o, "Type", text("bind"));
+		const char *volume = volume_of(s, m->destination);
+
+		add(o, "Type", text(volume ? "volume" : "bind"));
+		if (volume) {
+			add(o, "Name",
+			    json_object_new_string_len(volume, (int)strcspn(volume, " ")));
+			add(o, "Driver", text("local"));
+		}
 		add(o, "Source", text(m->source));
 		add(o, "Destination", text(m->destination));
 		add(o, "Mode", text(ro ? "ro" : ""));

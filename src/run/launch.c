@@ -28,6 +28,7 @@
 #include "run/detach.h"
 #include "run/events.h"
 #include "run/guest.h"
+#include "run/volume.h"
 
 enum { LOG_FILES_DEFAULT = 1 };
 
@@ -293,6 +294,13 @@ static int fill(const struct launch *l, struct subject *s, struct image *img, co
 		r = bundle_make(&req, &b, e);
 	if (!r)
 		r = write_bundle(s, &b, e);
+	for (size_t i = 0; !r && i < b.volumes_n; i++) {
+		cleanup_free char *line = volume_line(&b.volumes[i]);
+
+		r = line ? strlist_add(&s->rec.volumes, line) : -ENOMEM;
+	}
+	if (!r)
+		r = volumes_claim(b.volumes, b.volumes_n, s->in.id, dir, img, e);
 	if (!r && img)
 		r = image_hold(img, s->in.id, dir, e);
 	if (!r)
@@ -405,6 +413,7 @@ int launch_create(const struct launch *l, const char *root, struct subject *s, b
 	}
 	if (r) {
 		err_clear(&ignored);
+		s->rec.remove_volumes = true;
 		subject_remove(s, root, &ignored);
 		goto out;
 	}

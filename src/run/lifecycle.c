@@ -293,7 +293,7 @@ static int end_and_lock(struct subject *s, const char *root, bool force, struct 
 	return err_set(e, -EBUSY, "'%s' is started again and again", shown(s));
 }
 
-int lifecycle_remove(struct subject *s, const char *root, bool force, struct err *e)
+int lifecycle_remove(struct subject *s, const char *root, bool force, bool volumes, struct err *e)
 {
 	int r = end_and_lock(s, root, force, e);
 
@@ -305,6 +305,7 @@ int lifecycle_remove(struct subject *s, const char *root, bool force, struct err
 	if (r)
 		return r;
 	s->rec.removing = true;
+	s->rec.remove_volumes = volumes;
 	r = subject_save(s, e);
 	if (!r)
 		r = subject_remove(s, root, e);

@@ -22,6 +22,6 @@ int lifecycle_kill(struct subject *s, const char *root, int sig, struct err *e);
 int lifecycle_pause(struct subject *s, const char *root, bool pause, struct err *e);
 /* Waits for its end; `next`: its next exit, even if it will be restarted. `*status`: exit status. */
 int lifecycle_wait(struct subject *s, const char *root, bool next, int *status, struct err *e);
-/* `force`: ends it first. Takes over `s`, which is closed afterwards. */
-int lifecycle_remove(struct subject *s, const char *root, bool force, struct err *e);
+/* `force`: ends it first; `volumes`: its anonymous volumes go with it. Takes over `s`, which is closed afterwards. */
+int lifecycle_remove(struct subject *s, const char *root, bool force, bool volumes, struct err *e);
 int lifecycle_rename(struct subject *s, const char *root, const char *name, struct err *e);

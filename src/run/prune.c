@@ -105,7 +105,7 @@ static int prune_one(const char *root, const char *id, prune_fn *fn, void *arg, 
 		    (subject_status(&s) != SUBJECT_DEAD || instance_half(&s.in));
 
 	if (idle) {
-		r = lifecycle_remove(&s, root, false, e);
+		r = lifecycle_remove(&s, root, false, false, e);
 		if (!r && fn)
 			fn(arg, id);
 	}

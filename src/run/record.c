@@ -37,6 +37,7 @@ static const struct {
 	MEMBER(LIST, command, "command"),
 	MEMBER(LIST, labels, "labels"),
 	MEMBER(LIST, binds, "binds"),
+	MEMBER(LIST, volumes, "volumes"),
 	MEMBER(LIST, ports, "ports"),
 	MEMBER(STR, network, "network"),
 	MEMBER(STR, stop_signal, "stopSignal"),
@@ -71,6 +72,7 @@ static const struct {
 	MEMBER(BOOL, oom_killed, "oomKilled"),
 	MEMBER(BOOL, restarting, "restarting"),
 	MEMBER(BOOL, manual_stop, "manualStop"),
+	MEMBER(BOOL, remove_volumes, "removeVolumes"),
 	MEMBER(BOOL, removing, "removing"),
 };
 

@@ -16,6 +16,7 @@ struct record {
 	struct strlist command; /* entrypoint and arguments as one list */
 	struct strlist labels;	/* "key=value" */
 	struct strlist binds;	/* -v as given */
+	struct strlist volumes; /* volume_line() of each */
 	struct strlist ports;	/* "8080:80/tcp" */
 	char *network;		/* "host", "none", "private" */
 	char *stop_signal;	/* "SIGTERM" */
@@ -38,9 +39,10 @@ struct record {
 	char *error;		  /* why the last start failed, or what happened to the keeper */
 	int64_t exit_code, restarts;
 	bool oom_killed;
-	bool restarting;  /* waits for its next start */
-	bool manual_stop; /* by stop or kill: no restart */
-	bool removing;	  /* rm is at it, or died while at it */
+	bool restarting;     /* waits for its next start */
+	bool manual_stop;    /* by stop or kill: no restart */
+	bool remove_volumes; /* rm -v */
+	bool removing;	     /* rm is at it, or died while at it */
 };
 
 void record_init(struct record *r);

@@ -27,6 +27,7 @@
 #include "image/image.h"
 #include "run/disk.h"
 #include "run/log.h"
+#include "run/volume.h"
 
 int registry_root(char **root, struct err *e)
 {
@@ -396,6 +397,7 @@ int subject_forget(struct subject *s, const char *root, struct err *e)
 		if (r)
 			return r;
 	}
+	volumes_release(&s->rec.volumes, s->in.id, s->rec.auto_remove || s->rec.remove_volumes);
 	if (s->rec.image_data && s->rec.image_id)
 		image_release(s->rec.image_data, s->rec.image_id, s->in.id);
 	if (s->rec.name)

@@ -14,5 +14,8 @@ struct commit_request {
 
 /* 0 or -errno. */
 int image_commit(struct store *s, const struct commit_request *c, struct err *e);
+/* Copies what an image has at `path` into an empty volume, owners and modes too. 0 or -errno. */
+int image_fill(struct store *s, const char *image, const char *path, const char *volume,
+	       struct err *e);
 /* The whole tree of an instance as a tar to `out`. 0 or -errno. */
 int image_export(struct store *s, const char *image, const char *upper, int out, struct err *e);

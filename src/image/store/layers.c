@@ -352,6 +352,14 @@ int archive_unpack(struct store *s, int fd, const char *name, int dir, struct er
 	return run_helper("files", fd, dir, -1, -1, ceiling(s), flags, name, &out, e);
 }
 
+int tree_unpack(struct store *s, int fd, const char *name, int dir, struct err *e)
+{
+	__attribute__((cleanup(buf_fini))) struct buf out = BUF_INIT(REPORT_MAX);
+	const char *flags[2] = { single_id(s) ? "one-id" : NULL, NULL };
+
+	return run_helper("layer", fd, dir, -1, -1, ceiling(s), flags, name, &out, e);
+}
+
 int archive_kind(int fd, const char *name, char kind[16], struct err *e)
 {
 	__attribute__((cleanup(buf_fini))) struct buf out = BUF_INIT(4096);

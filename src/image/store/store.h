@@ -90,6 +90,8 @@ int layer_add(struct store *s, const struct layer_source *src, struct layer *out
 /* Unpacks an archive of plain files into a directory, or says what kind of archive it is ("oci",
  * "docker", "rootfs"). 0 or -errno. */
 int archive_unpack(struct store *s, int fd, const char *name, int dir, struct err *e);
+/* Unpacks a tar with owners, modes and attributes into a directory. 0 or -errno. */
+int tree_unpack(struct store *s, int fd, const char *name, int dir, struct err *e);
 int archive_kind(int fd, const char *name, char kind[16], struct err *e);
 
 /* images.c */

@@ -219,7 +219,7 @@ static void wrong_wishes_are_named(void **state)
 	}
 		LIST(env, "=x", "environment '=x'"),
 		LIST(env_file, "/nonexistent/f", "--env-file '/nonexistent/f'"),
-		LIST(volumes, "/tmp", "-v '/tmp'"),
+		LIST(volumes, "tmp", "destination 'tmp'"),
 		LIST(volumes, "/tmp:rel", "destination 'rel'"),
 		LIST(volumes, "/tmp:/a/../b", "contains '..'"),
 		LIST(volumes, "/tmp:/.", "root itself"),
