@@ -12,25 +12,21 @@
  */
 #include <errno.h>
 #include <grp.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <lz4.h>
 #include <lz4frame.h>
 #include <lzma.h>
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+
+#include "os/confine.h"
 
 #define IN_SIZE	 (256u << 10)
 #define OUT_SIZE (1u << 20)
@@ -252,34 +248,18 @@ static void confine(void)
 	static const int calls[] = { SYS_read,	 SYS_write,	 SYS_mmap,	  SYS_munmap,
 				     SYS_mremap, SYS_brk,	 SYS_madvise,	  SYS_futex,
 				     SYS_exit,	 SYS_exit_group, SYS_rt_sigreturn };
-	enum { N = sizeof(calls) / sizeof(calls[0]) };
-	struct sock_filter f[N + 5];
-	struct rlimit memory = { MEMORY_MAX, MEMORY_MAX }, none = { 0, 0 };
-	unsigned n = 0;
+	const struct confine c = { .calls = calls,
+				   .calls_n = sizeof(calls) / sizeof(calls[0]),
+				   .memory = MEMORY_MAX };
+	struct err e = ERR_INIT;
 
 	if (syscall(SYS_close_range, 3u, ~0u, 0) < 0 && errno != ENOSYS)
 		die("close_range: %s", strerrordesc_np(errno));
-	setrlimit(RLIMIT_AS, &memory);
-	setrlimit(RLIMIT_CORE, &none);
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setgid(65534) < 0 || setuid(65534) < 0) &&
 	    errno != EPERM && errno != EINVAL)
 		die("setuid: %s", strerrordesc_np(errno));
-	f[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-					      offsetof(struct seccomp_data, arch));
-	f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0,
-					      N + 1);
-	f[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-					      offsetof(struct seccomp_data, nr));
-	for (unsigned i = 0; i < N; i++)
-		f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i],
-						      (uint8_t)(N - i), 0);
-	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-	struct sock_fprog prog = { (unsigned short)n, f };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
-		die("seccomp: %s", strerrordesc_np(errno));
+	if (confine_self(&c, &e))
+		die("%s", e.msg);
 }
 
 /* A pipe may give a few bytes at first: reads until the format can be told. */
@@ -317,9 +297,7 @@ int main(int argc, char **argv)
 	io.out = malloc(OUT_SIZE);
 	if (!io.in || !io.out)
 		die("out of memory");
-#ifndef __SANITIZE_ADDRESS__
 	confine();
-#endif
 	gather_head();
 	if (starts("\x1f\x8b", 2))
 		run_gzip();
