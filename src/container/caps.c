@@ -77,7 +77,7 @@ int caps_apply(const struct oci_caps *c, uint64_t keep, struct err *e)
 		if (!(c->ambient & 1ULL << cap))
 			continue;
 		if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
-			log_info("ambient %s cannot be given: it needs to be permitted and "
+			log_warn("ambient %s cannot be given: it needs to be permitted and "
 				 "inheritable",
 				 cap_name(cap) ? cap_name(cap) : "capability");
 	}

@@ -31,6 +31,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "container/cgroup_int.h"
+#include "container/userns_int.h"
 #include "os/file.h"
 
 void cgroup_init(struct cgroup *cg)
@@ -126,12 +127,8 @@ static bool is_refusal(int r)
 /* root of a user namespace (podman without root runs us so) is an ordinary user here; asked only after a refusal. */
 bool cgroup_is_rootless(struct cgroup *cg)
 {
-	cleanup_with(buf_fini) struct buf map = BUF_INIT(4096);
-	unsigned int inside, outside, n;
-
-	if (!cg->rootless && !file_read(AT_FDCWD, "/proc/self/uid_map", &map))
-		cg->rootless = sscanf(buf_str(&map), "%u %u %u", &inside, &outside, &n) == 3 &&
-			       (inside || outside || n != UINT32_MAX);
+	if (!cg->rootless)
+		cg->rootless = userns_is_inner();
 	return cg->rootless;
 }
 

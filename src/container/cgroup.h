@@ -54,6 +54,17 @@ struct cgroup_wish {
 			* asked for */
 };
 
+/* One of the host's hierarchies. */
+struct cgroup_tree {
+	bool v2;
+	const char *mount;
+	char controllers[256]; /* blank-separated, by their kernel's names */
+	char own[4096];	       /* the directory that this process is in */
+};
+
+/* What is mounted here, without making anything: how many of `out` are filled, 0 when there are none. */
+int cgroup_trees(struct cgroup_tree out[CGROUP_DIRS_MAX]);
+
 void cgroup_init(struct cgroup *cg);
 void cgroup_fini(struct cgroup *cg); /* frees and closes; the kernel's directories stay */
 

@@ -363,3 +363,29 @@ const struct cgroup_layout *cgroup_layout_get(struct err *e)
 		err_sys(e, r, "/proc/self/mountinfo");
 	return r ? NULL : &layout;
 }
+
+int cgroup_trees(struct cgroup_tree out[CGROUP_DIRS_MAX])
+{
+	const struct cgroup_layout *l = cgroup_layout_get(NULL);
+	int n = l ? l->n : 0;
+
+	for (int i = 0; i < n; i++) {
+		const struct cgroup_hier *h = &l->h[i];
+		size_t used = 0;
+
+		out[i] = (struct cgroup_tree){ .v2 = h->v2, .mount = h->mount };
+		if (cgroup_path_clean(out[i].own, sizeof(out[i].own), h->mount, h->self))
+			out[i].own[0] = '\0';
+		for (size_t k = 0; k < ARRAY_SIZE(controller_names); k++) {
+			const char *name = controller_names[k].name;
+
+			if (!(h->controllers & controller_names[k].bit & ~CGROUP_SYSTEMD) ||
+			    streq(name, h->v2 ? "blkio" : "io"))
+				continue;
+			used += (size_t)snprintf(out[i].controllers + used,
+						 sizeof(out[i].controllers) - used, "%s%s",
+						 used ? " " : "", name);
+		}
+	}
+	return n;
+}

@@ -141,6 +141,11 @@ static int apply_swap(const struct cgroup_dir *d, const struct oci_resources *r,
 	return write_max(d, "memory.swap.max", "memory.swap", swap->v - (int64_t)memory, e);
 }
 
+static int not_on_v2(const char *field, struct err *e)
+{
+	return err_set(e, -EOPNOTSUPP, "linux.resources.%s: cgroup v2 does not have it", field);
+}
+
 static int apply_memory(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e)
 {
 	int rc = apply_swap(d, r, e);
@@ -149,13 +154,14 @@ static int apply_memory(const struct cgroup_dir *d, const struct oci_resources *
 		rc = write_max(d, "memory.max", "memory.limit", r->memory.limit.v, e);
 	if (!rc && r->memory.reservation.set && r->memory.reservation.v)
 		rc = write_max(d, "memory.low", "memory.reservation", r->memory.reservation.v, e);
+	/* No longer the specification's, and part of memory.limit here. */
 	if (r->memory.kernel.set || r->memory.kernel_tcp.set)
 		log_warn("linux.resources.memory.kernel: cgroup v2 does not limit kernel memory "
 			 "alone");
-	if (r->memory.swappiness.set)
-		log_warn("linux.resources.memory.swappiness: cgroup v2 does not have it");
-	if (r->memory.disable_oom_killer.set && r->memory.disable_oom_killer.v)
-		log_warn("linux.resources.memory.disableOOMKiller: cgroup v2 does not have it");
+	if (!rc && r->memory.swappiness.set)
+		rc = not_on_v2("memory.swappiness", e);
+	if (!rc && r->memory.disable_oom_killer.set && r->memory.disable_oom_killer.v)
+		rc = not_on_v2("memory.disableOOMKiller", e);
 	return rc;
 }
 
@@ -206,9 +212,7 @@ static int apply_cpu(const struct cgroup_dir *d, const struct oci_resources *r, 
 				       cgroup_weight_of_shares((uint64_t)r->cpu.shares.v));
 	if ((r->cpu.realtime_runtime.set && r->cpu.realtime_runtime.v) ||
 	    (r->cpu.realtime_period.set && r->cpu.realtime_period.v))
-		return err_set(
-			e, -EOPNOTSUPP,
-			"linux.resources.cpu.realtimeRuntime: cgroup v2 has no realtime limits");
+		return not_on_v2("cpu.realtimeRuntime", e);
 	return rc ? rc : apply_bandwidth(d, r, e);
 }
 
@@ -225,11 +229,13 @@ static int apply_weights(const struct cgroup_dir *d, const struct oci_resources 
 				       bfq ? w : cgroup_weight_of_blkio(w));
 	}
 	if (!rc && r->blkio.leaf_weight.set && r->blkio.leaf_weight.v)
-		log_warn("linux.resources.blockIO.leafWeight: cgroup v2 does not have it");
+		rc = not_on_v2("blockIO.leafWeight", e);
 	for (size_t i = 0; i < r->blkio.weight_device_n && !rc; i++) {
 		const struct oci_weight_device *w = &r->blkio.weight_device[i];
 		uint64_t v = (uint64_t)w->weight.v;
 
+		if (w->leaf_weight.set && w->leaf_weight.v)
+			return not_on_v2("blockIO.weightDevice.leafWeight", e);
 		if (w->weight.set)
 			rc = cgroup_file_write(d, file, "blockIO.weightDevice", e,
 					       "%" PRId64 ":%" PRId64 " %" PRIu64, w->major,

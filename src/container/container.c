@@ -59,6 +59,20 @@ static bool is_new(const struct oci_linux *l, enum oci_ns ns)
 	return l->ns[ns].present && !l->ns[ns].path;
 }
 
+/* What is made by mounts needs a namespace to make them in that nobody else uses. */
+static int check_mounts(const struct oci_spec *spec, struct err *e)
+{
+	const struct oci_linux *l = spec->linux_;
+	const char *what = l->masked_paths.n	 ? "linux.maskedPaths"
+			   : l->readonly_paths.n ? "linux.readonlyPaths"
+			   : spec->root_readonly ? "root.readonly"
+						 : NULL;
+
+	if (!what || is_new(l, OCI_NS_MOUNT))
+		return 0;
+	return err_set(e, -EINVAL, "config.json: %s: there is no new mount namespace for it", what);
+}
+
 static int check(const struct container_args *a, struct err *e)
 {
 	const struct oci_spec *spec = a->spec;
@@ -81,6 +95,8 @@ static int check(const struct container_args *a, struct err *e)
 	if (spec->linux_->net_devices_n && !spec->linux_->ns[OCI_NS_NETWORK].present)
 		return err_set(e, -EINVAL,
 			       "config.json: linux.netDevices: there is no network namespace");
+	if (check_mounts(spec, e))
+		return e->code;
 	if (geteuid() && !spec->linux_->ns[OCI_NS_USER].present)
 		return err_set(e, -EPERM,
 			       "an ordinary user needs a user namespace: "
@@ -143,7 +159,7 @@ static void prepare_init(struct preparation *p, struct container *c, const struc
 	in->rootfs = (struct rootfs){
 		.args = a,
 		.cgroup = &c->cgroup,
-		.user_ns = l->ns[OCI_NS_USER].present,
+		.user_ns = l->ns[OCI_NS_USER].present || userns_is_inner(),
 		.new_mount = is_new(l, OCI_NS_MOUNT),
 		.new_cgroup = is_new(l, OCI_NS_CGROUP),
 		.new_net = is_new(l, OCI_NS_NETWORK),

@@ -54,6 +54,42 @@ int init_wait_for_parent(struct init *in, struct err *e)
 	return 0;
 }
 
+static bool is_new(const struct oci_linux *l, enum oci_ns ns)
+{
+	return l->ns[ns].present && !l->ns[ns].path;
+}
+
+/* From here to the exec we have no more rights than processes of other containers may have, but no seccomp filter
+ * yet: those who see us must not trace us. Only where nobody else sees us, in pid and user namespaces of our own,
+ * an ordinary user goes on to reach us. */
+static int hide(struct init *in, struct err *e)
+{
+	const struct oci_linux *l = in->args->spec->linux_;
+
+	if (is_new(l, OCI_NS_PID) && l->ns[OCI_NS_USER].present)
+		return 0;
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? err_sys(e, -errno, "hide") : 0;
+}
+
+/* Those who are in the user namespace have its rights over us from the moment when we are. What hides may not
+ * write to its own files in /proc there, so that comes before. */
+static int join_user(struct init *in, struct err *e)
+{
+	int err = process_oom_score(&in->process, e);
+
+	if (!err)
+		err = hide(in, e);
+	if (!err && setns(in->ns_fds[OCI_NS_USER], CLONE_NEWUSER) < 0)
+		err = err_sys(e, -errno, "join the user namespace '%s'",
+			      in->args->spec->linux_->ns[OCI_NS_USER].path);
+	if (err)
+		return err;
+	close_fd(&in->ns_fds[OCI_NS_USER]);
+	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		log_debug("the user namespace has no root: %s", strerror(errno));
+	return 0;
+}
+
 static int join_one(struct init *in, enum oci_ns ns, int flag, const char *name, struct err *e)
 {
 	int *fd = &in->ns_fds[ns];
@@ -94,12 +130,10 @@ int init_join(struct init *in, struct err *e)
 				return err;
 		}
 		if (round == 0) {
-			int err = join_one(in, OCI_NS_USER, CLONE_NEWUSER, "user", e);
+			int err = join_user(in, e);
 
 			if (err)
 				return err;
-			if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-				log_debug("the user namespace has no root: %s", strerror(errno));
 		}
 	}
 	return 0;
@@ -113,11 +147,6 @@ static int wake_loopback(struct err *e)
 	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &req) < 0)
 		return err_sys(e, -errno, "bring up the loopback interface");
 	return 0;
-}
-
-static bool is_new(const struct oci_linux *l, enum oci_ns ns)
-{
-	return l->ns[ns].present && !l->ns[ns].path;
 }
 
 static int set_up_namespaces(struct init *in, struct err *e)
@@ -226,18 +255,6 @@ static void close_host(struct init *in)
 	close_fd(&in->process.proc);
 }
 
-/* From here to the exec we have no more rights than processes of other containers may have, but no seccomp filter
- * yet: those who see us must not trace us. Only where nobody else sees us, in pid and user namespaces of our own,
- * an ordinary user goes on to reach us. */
-static int hide(struct init *in, struct err *e)
-{
-	const struct oci_linux *l = in->args->spec->linux_;
-
-	if (is_new(l, OCI_NS_PID) && l->ns[OCI_NS_USER].present)
-		return 0;
-	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? err_sys(e, -errno, "hide") : 0;
-}
-
 static int create(struct init *in, struct err *e)
 {
 	int err = cgroup_join(in->cgroup, e);
@@ -268,13 +285,29 @@ static int create(struct init *in, struct err *e)
 	return err ? err : process_become(&in->process, e);
 }
 
+/* Whether the peer is of the user who made us, and not one of the container itself: that has a number in our pid
+ * namespace when this is a new one. */
+static bool may_start(const struct init *in, const struct ucred *creator, int fd)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+	       peer.uid == creator->uid &&
+	       (!is_new(in->args->spec->linux_, OCI_NS_PID) || !peer.pid);
+}
+
 /* Another process starts us: the first peer that may, and that asks for it. */
 static int wait_at_socket(struct init *in, struct err *e)
 {
+	struct ucred creator;
+	socklen_t n = sizeof(creator);
 	int err = sync_expect(in->sync, SYNC_GO, e);
 
 	if (err)
 		return err;
+	if (getsockopt(in->sync, SOL_SOCKET, SO_PEERCRED, &creator, &n) < 0)
+		return err_sys(e, -errno, "wait for the start");
 	close_fd(&in->sync);
 	for (;;) {
 		int fd = accept4(in->listen, NULL, NULL, SOCK_CLOEXEC);
@@ -285,9 +318,15 @@ static int wait_at_socket(struct init *in, struct err *e)
 		if (fd < 0)
 			return err_sys(e, -errno, "wait for the start");
 		if (sync_recv(fd, &m, NULL) == 0 && m.type == SYNC_START) {
-			in->sync = fd;
-			close_fd(&in->listen);
-			return 0;
+			struct err no = ERR_INIT;
+
+			if (may_start(in, &creator, fd)) {
+				in->sync = fd;
+				close_fd(&in->listen);
+				return 0;
+			}
+			err_set(&no, -EPERM, "only the user who created it can start it");
+			sync_send(fd, SYNC_ERROR, 0, &no, -1);
 		}
 		close(fd);
 	}

@@ -302,7 +302,7 @@ static int set_idmap(int tree, const struct rootfs *r, const struct oci_mount *m
 int rootfs_open_trees(struct rootfs *r, struct err *e)
 {
 	const struct oci_spec *spec = r->args->spec;
-	bool others_eyes = r->user_ns && geteuid() == 0;
+	bool others_eyes = spec->linux_->ns[OCI_NS_USER].present && geteuid() == 0;
 
 	if (others_eyes && r->new_mount && !r->args->overlay) {
 		int err = rootfs_open_root(r, e);

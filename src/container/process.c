@@ -156,12 +156,13 @@ static int set_memory_policy(const struct oci_linux *l, struct err *e)
 	return 0;
 }
 
-static int set_oom_score(struct process_setup *s, struct err *e)
+int process_oom_score(struct process_setup *s, struct err *e)
 {
 	char text[16];
 
-	if (!s->process->oom_score_adj.set)
+	if (!s->process->oom_score_adj.set || s->oom_score_done)
 		return 0;
+	s->oom_score_done = true;
 	snprintf(text, sizeof(text), "%d", (int)s->process->oom_score_adj.v);
 	int err = procfs_write(s->proc, "self/oom_score_adj", text);
 
@@ -213,7 +214,7 @@ int process_limits(struct process_setup *s, struct err *e)
 	int err = set_rlimits(p, e);
 
 	if (!err)
-		err = set_oom_score(s, e);
+		err = process_oom_score(s, e);
 	if (!err)
 		err = set_scheduler(p, e);
 	if (!err)
@@ -228,9 +229,11 @@ int process_limits(struct process_setup *s, struct err *e)
 		char name[64];
 
 		snprintf(name, sizeof(name), "_ses.%.50s", s->id);
+		/* A kernel without keys, or a filter around us that forbids them to the container as well. */
 		if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) < 0 && errno != ENOSYS &&
-		    errno != EPERM && errno != EDQUOT)
-			err = err_sys(e, -errno, "session keyring");
+		    errno != EPERM)
+			err = err_sys(e, -errno, "session keyring%s",
+				      errno == EDQUOT ? " (see kernel.keys.maxkeys)" : "");
 	}
 	return err;
 }
@@ -248,7 +251,8 @@ static int set_groups(struct process_setup *s, struct err *e)
 				       "newgidmap and /etc/subgid make it possible");
 		return 0;
 	}
-	if (setgroups(p->additional_gids_n, p->additional_gids) < 0)
+	if (setgroups(p->additional_gids_n, p->additional_gids) < 0 &&
+	    (errno != EPERM || !s->user_ns || p->additional_gids_n))
 		return err_sys(e, -errno, "additionalGids");
 	return 0;
 }

@@ -22,6 +22,7 @@ struct process_setup {
 	bool no_setgroups; /* the user namespace forbids it */
 	bool no_new_keyring;
 	bool init_reaper;
+	bool oom_score_done;
 
 	char path[PATH_MAX]; /* of the program, once found */
 	char **env;
@@ -31,6 +32,8 @@ struct process_setup {
  * host side; `process_become` switches user and drops capabilities. 0 or -errno. */
 int process_limits(struct process_setup *s, struct err *e);
 int process_become(struct process_setup *s, struct err *e);
+/* The part of the limits that procfs refuses to a process that hides: done before that, and then only once. */
+int process_oom_score(struct process_setup *s, struct err *e);
 /* The program, as the user sees it: so that "not found" is an error of `create`. -ENOENT, -EACCES. */
 int process_find(struct process_setup *s, struct err *e);
 

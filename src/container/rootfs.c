@@ -291,7 +291,7 @@ static int mask_path(struct rootfs *r, const char *path, int *empty, struct err 
 	cleanup_fd int target = open_protected(r, path);
 	struct stat st;
 
-	if (target == -ENOENT || target == -ENOTDIR || target == -EACCES)
+	if (target == -ENOENT || target == -ENOTDIR)
 		return 0;
 	if (target < 0 || fstat(target, &st) < 0)
 		return err_sys(e, target < 0 ? target : -errno, "open");

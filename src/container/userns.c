@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +27,14 @@
 
 /* The kernel takes at most 340 lines, each at most 3 numbers of 10 digits. */
 enum { MAP_MAX = 340 * 34, HELPER_ARGS = 340 * 3 + 3 };
+
+/* The host's own has the same inode number everywhere (PROC_USER_INIT_INO). */
+bool userns_is_inner(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/user", &st) == 0 && st.st_ino != 0xeffffffd;
+}
 
 static int print_map(const struct oci_id_mappings *m, struct buf *b)
 {

@@ -215,8 +215,9 @@ void check_ip_forward(struct doctor_finding *f)
 	if (on && streq(on, "1"))
 		doctor_pass(f, "IPv4 forwarding is on");
 	else
-		doctor_warn(f, "sysctl net.ipv4.ip_forward=1",
-			    "IPv4 forwarding is off: bridged instances reach no other network");
+		doctor_pass(f,
+			    "IPv4 forwarding is off, which only bridges need: networks are host, "
+			    "none and private");
 }
 
 void check_low_ports(struct doctor_finding *f)
@@ -231,6 +232,46 @@ void check_low_ports(struct doctor_finding *f)
 	else
 		doctor_warn(f, "sysctl net.ipv4.ip_unprivileged_port_start=80",
 			    "ports below %llu are root's", (unsigned long long)port);
+}
+
+/* An address of /proc/net/route: hexadecimal, the bytes as they lie in memory. */
+static uint32_t route_address(unsigned int v)
+{
+	return ntohl(v);
+}
+
+/* Where Docker's and Podman's default bridges are, when these are not there themselves. */
+void check_subnet(struct doctor_finding *f)
+{
+	static const struct {
+		const char *name, *bridge;
+		uint32_t net, mask;
+	} usual[] = {
+		{ "172.17.0.0/16", "docker0", 0xac110000, 0xffff0000 },
+		{ "10.88.0.0/16", "podman0", 0x0a580000, 0xffff0000 },
+	};
+	cleanup_fclose FILE *routes = fopen("/proc/net/route", "re");
+	char line[512], via[32];
+	unsigned int to, mask;
+
+	while (routes && fgets(line, sizeof(line), routes)) {
+		if (sscanf(line, "%31s %x %*x %*x %*d %*d %*d %x", via, &to, &mask) != 3 || !mask)
+			continue;
+		for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
+			uint32_t both = usual[i].mask & route_address(mask);
+
+			if ((route_address(to) & both) != (usual[i].net & both) ||
+			    str_after(via, "docker") || str_after(via, "podman") ||
+			    str_after(via, "cni-"))
+				continue;
+			doctor_warn(f, "give bridges of containers another subnet",
+				    "the route by %s covers %s, the usual subnet of %s: they "
+				    "would clash",
+				    via, usual[i].name, usual[i].bridge);
+			return;
+		}
+	}
+	doctor_pass(f, "no route takes the usual subnets of bridges");
 }
 
 static void check_device(struct doctor_finding *f, const char *path, const char *what,

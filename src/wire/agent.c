@@ -183,7 +183,8 @@ int agent_put_error(struct buf *out, uint32_t stream, const struct err *e)
 
 int agent_put_long(struct buf *out, enum agent_type type, uint32_t stream, const void *p, size_t n)
 {
-	const uint8_t *b = p;
+	const uint8_t *b = p ? p
+			     : (const uint8_t *)""; /* nothing is sent as a frame without payload */
 	int r;
 
 	do {

@@ -42,6 +42,15 @@ $O delete c1; say delete "$? $(ls -d /sys/fs/cgroup/warren/c1 2>/dev/null)"
 """
 
 
+def install(root):
+    """The runtime, and what a build for the sanitizers needs beside it: that one is not static."""
+    shutil.copy(WARREN, root / "bin/warren-oci")
+    for word in subprocess.run(["ldd", WARREN], capture_output=True, text=True, check=False).stdout.split():
+        if word.startswith("/"):
+            (root / word.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(word, root / word.lstrip("/"))
+
+
 def test_every_limit_on_cgroup_v2(tmp_path):
     env = {**os.environ, "WARREN_DATA": str(tmp_path / "data"), "WARREN_RUN": str(tmp_path / "run")}
     if not (KERNELS / "default").is_dir():
@@ -55,7 +64,7 @@ def test_every_limit_on_cgroup_v2(tmp_path):
         subprocess.run(["tar", "-x", "-C", str(folder)], input=layer(), check=True)
         for applet in ("mknod", "cp", "cut"):
             (folder / "bin" / applet).symlink_to("busybox")
-    shutil.copy(WARREN, tmp_path / "root/bin/warren-oci")
+    install(tmp_path / "root")
     (tmp_path / "root/script").write_text(SCRIPT)
     run(WARREN, "oci", "spec", "--bundle", str(bundle))
     config = json.loads((bundle / "config.json").read_text())

@@ -99,7 +99,17 @@ def test_forward_policy_drop():
     checks, _ = in_namespaces(rules % "accept", "-n")
     assert checks["NET-02"]["result"] == "PASS"
     checks, _ = in_namespaces("echo 1 > /proc/sys/net/ipv4/ip_forward", "-n")
-    assert checks["NET-03"]["result"] == "PASS"
+    assert checks["NET-03"]["text"] == "IPv4 forwarding is on"
+
+
+@root
+@pytest.mark.parametrize("address,says", [("172.17.3.1/24", "172.17.0.0/16"), ("10.1.2.3/8", "10.88.0.0/16"),
+                                          ("192.168.9.1/24", None)])
+def test_subnet_clash(address, says):
+    checks, _ = in_namespaces(f"ip link add v type veth && ip link set v up && ip link set veth0 up && "
+                              f"ip address add {address} dev v", "-n")
+    assert checks["NET-05"]["result"] == ("WARN" if says else "PASS")
+    assert not says or ("by v " in checks["NET-05"]["text"] and says in checks["NET-05"]["text"])
 
 
 @root

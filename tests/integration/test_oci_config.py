@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,21 @@ def first(tmp_path_factory):
 
 def namespace_of(kind):
     return os.readlink(f"/proc/self/ns/{kind}")
+
+
+def test_exec_cpu_affinity(box):
+    """`final` binds the process; a list that names no CPU is refused."""
+    box.config["process"]["args"] = ["sleep", "1000"]
+    box.create()
+    box("start", box.id)
+    last = str(max(os.sched_getaffinity(0)))
+    process = {**box.config["process"], "args": ["grep", "Cpus_allowed_list", "/proc/self/status"]}
+    for affinity, cpus in (({"initial": "0"}, "0"), ({"initial": "0", "final": last}, last), ({"final": "0"}, "0")):
+        (box.path / "process.json").write_text(json.dumps({**process, "execCPUAffinity": affinity}))
+        assert box("exec", "--process", box.path / "process.json", box.id).stdout.split()[1] == cpus
+    (box.path / "process.json").write_text(json.dumps({**process, "execCPUAffinity": {"final": "1-x"}}))
+    done = box("exec", "--process", str(box.path / "process.json"), box.id, check=False)
+    assert done.returncode and "execCPUAffinity" in done.stderr
 
 
 # Namespaces
@@ -79,6 +95,58 @@ def test_joined_user_namespace(box, first):
     pid = first.state()["pid"]
     box.config["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{pid}/ns/user"})
     assert box.out("readlink /proc/self/ns/user; id -u") == os.readlink(f"/proc/{pid}/ns/user") + "\n0"
+
+
+@pytest.fixture
+def holder(box):
+    """Makes namespaces with unshare(1) and holds them; `script` runs inside."""
+    made = []
+
+    def hold(flags, script):
+        made.append(subprocess.Popen(["unshare", *flags, "sh", "-c", f"{script}; echo ready; exec sleep 1000"],
+                                     stdout=subprocess.PIPE, text=True))
+        assert made[-1].stdout.readline() == "ready\n"
+        return made[-1].pid
+    yield hold
+    for process in made:
+        process.kill()
+        process.wait()
+
+
+def test_joined_mount_namespace(box, holder):
+    """Its mounts are what there is: none of ours is made in it, and masks cannot be."""
+    pid = holder(["-m"], f"mount -t tmpfs held {box.root}/data && mount -t proc proc {box.root}/proc && "
+                         f"echo there > {box.root}/data/file")
+    box.drop("mount")
+    box.config["linux"]["namespaces"].append({"type": "mount", "path": f"/proc/{pid}/ns/mnt"})
+    box.fails("linux.maskedPaths", "no new mount namespace")
+    for member in ("maskedPaths", "readonlyPaths"):
+        del box.config["linux"][member]
+    done = box.run("cat /data/file; readlink /proc/self/ns/mnt")
+    assert done.stdout.split() == ["there", os.readlink(f"/proc/{pid}/ns/mnt")]
+    assert "mounts: left out" in done.stderr
+    mounts = Path(f"/proc/{pid}/mountinfo").read_text()
+    assert f"{box.root}/dev " not in mounts and f"{box.root}/data " in mounts
+
+
+@pytest.mark.parametrize("member,value", [("maskedPaths", ["/proc/kcore"]), ("readonlyPaths", ["/proc/sys"])])
+def test_masks_need_a_mount_namespace(box, member, value):
+    box.drop("mount")
+    for name in ("maskedPaths", "readonlyPaths"):
+        box.config["linux"].pop(name, None)
+    box.config["mounts"] = []
+    assert box.out("echo here") == "here"
+    box.config["linux"][member] = value
+    box.fails(f"linux.{member}", "no new mount namespace")
+
+
+def test_joined_time_namespace(box, holder):
+    pid = holder(["--time", "--boottime", "5000000", "--fork"], ":")
+    child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    box.config["linux"]["namespaces"].append({"type": "time", "path": f"/proc/{child}/ns/time"})
+    inside = box.out("readlink /proc/self/ns/time; cat /proc/uptime").split()
+    assert inside[0] == os.readlink(f"/proc/{child}/ns/time") != namespace_of("time")
+    assert float(inside[1]) > 5000000
 
 
 @pytest.mark.parametrize("kind,file", [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")])

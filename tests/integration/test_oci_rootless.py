@@ -191,16 +191,78 @@ def test_terminal(box):
     assert b"/dev/pts/0" in text
 
 
-def test_exec_cannot_be_taken_hold_of(box):
-    """Inside a user namespace that has CAP_SYS_PTRACE, a program on its way in is seen but not reached."""
+def start_attacker(box, seconds):
+    """Its command is root in the user namespace, may trace, and holds each foreign program that it can reach."""
     attacker = box.root / "bin" / "attacker"
     subprocess.run(["gcc", "-O1", "-static", "-o", str(attacker),
                     str(Path(__file__).resolve().parent / "attacker.c")], check=True)
     for kind in ("bounding", "effective", "permitted"):
         box.config["process"]["capabilities"][kind].append("CAP_SYS_PTRACE")
-    box.config["process"]["args"] = ["attacker", "watch", "20"]
+    box.config["process"]["args"] = ["attacker", "watch", str(seconds)]
     box.create()
     box("start", box.id)
+
+
+def test_init_that_joins_namespaces_cannot_be_taken_hold_of(box, user):
+    """A container that joins another's user and pid namespaces: who is root there sees its init from the join on."""
+    start_attacker(box, 5)
+    pid = box.state()["pid"]
+    folder = Path(tempfile.mkdtemp(prefix="wt-rootless-"))
+    folder.chmod(0o755)
+    other = Bundle(folder, ["true"], user)
+    try:
+        other.config["root"]["path"] = str(box.root)
+        other.drop("pid")
+        other.drop("user")
+        other.config["linux"]["namespaces"] += [{"type": kind, "path": f"/proc/{pid}/ns/{kind}"}
+                                                for kind in ("user", "pid")]
+        other.config["process"]["oomScoreAdj"] = 77
+        other.config["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "0.5"]}]}
+        assert other.out("cat /proc/self/oom_score_adj") == "77"
+    finally:
+        other.destroy()
+        shutil.rmtree(folder)
+    assert "HELD" not in (box.root / "report").read_text()
+
+
+def test_only_the_creator_starts_it(box):
+    box.create()
+    words = box.command("start", box.id)
+    done = subprocess.run(words[words.index("--clear-groups") + 1:], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 125 and "only the user who created it" in done.stderr
+    assert box.status() == "created"
+    box("start", box.id)
+    box.wait("running")
+
+
+def test_a_path_that_cannot_be_masked_is_an_error(box):
+    secret = box.root / "secret"
+    secret.mkdir(mode=0o700)
+    (secret / "file").write_text("x")
+    box.config["linux"]["maskedPaths"].append("/secret/file")
+    box.fails("maskedPaths '/secret/file'", "Permission denied")
+
+
+def test_root_of_a_user_namespace_is_an_ordinary_user(box):
+    """As under `podman unshare`: no user namespace in the config, nodes that cannot be made, groups that are not there."""
+    box.drop("user")
+    for member in ("uidMappings", "gidMappings"):
+        del box.config["linux"][member]
+    box.config["mounts"][2]["options"].append("gid=5")
+    box.write()
+    words = box.command("run", box.id)
+    at = words.index("--clear-groups") + 1
+    box.config["process"]["args"] = ["sh", "-c", "id -u; echo x >/dev/null; ls /dev/ptmx; cat /proc/self/uid_map"]
+    box.write()
+    done = subprocess.run([*words[:at], "unshare", "-Ur", *words[at:]], capture_output=True, text=True, timeout=30,
+                          cwd=box.path, stdin=subprocess.DEVNULL)
+    uid = str(pwd.getpwnam(box.user).pw_uid)
+    assert done.stdout.split() == ["0", "/dev/ptmx", "0", uid, "1"], done.stderr
+
+
+def test_exec_cannot_be_taken_hold_of(box):
+    """Inside a user namespace that has CAP_SYS_PTRACE, a program on its way in is seen but not reached."""
+    start_attacker(box, 20)
     for _ in range(60):
         box("exec", box.id, "true")
     assert "HELD" not in (box.root / "report").read_text()
