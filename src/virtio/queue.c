@@ -329,38 +329,58 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c)
 	return q->packed ? pop_packed(q, c) : pop_split(q, c);
 }
 
-static void push_packed(struct virtq *q, const struct virtq_chain *c, uint32_t written)
+/* 2.8.22: the first entry's flags come last, since the driver stops at an entry that is not used. */
+static void push_packed(struct virtq *q, const struct virtq_done *done, unsigned n)
 {
-	struct virtq_packed_desc *d = packed_entry(q, q->next_used);
-	uint32_t len = htole32(written);
-	uint16_t id = htole16(c->id);
+	struct virtq_packed_desc *first = NULL;
+	uint16_t first_flags = 0;
 
-	memcpy(&d->len, &len, sizeof(len));
-	memcpy(&d->id, &id, sizeof(id));
-	store16(&d->flags, q->used_wrap ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0,
-		__ATOMIC_RELEASE);
-	q->next_used = (uint16_t)(q->next_used + c->slots);
-	if (q->next_used >= q->layout.size) {
-		q->next_used = (uint16_t)(q->next_used - q->layout.size);
-		q->used_wrap = !q->used_wrap;
+	for (unsigned i = 0; i < n; i++) {
+		struct virtq_packed_desc *d = packed_entry(q, q->next_used);
+		uint16_t flags = q->used_wrap ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0;
+		uint32_t len = htole32(done[i].written);
+		uint16_t id = htole16(done[i].id);
+
+		memcpy(&d->len, &len, sizeof(len));
+		memcpy(&d->id, &id, sizeof(id));
+		if (i == 0) {
+			first = d;
+			first_flags = flags;
+		} else {
+			store16(&d->flags, flags, __ATOMIC_RELEASE);
+		}
+		q->next_used = (uint16_t)(q->next_used + done[i].slots);
+		if (q->next_used >= q->layout.size) {
+			q->next_used = (uint16_t)(q->next_used - q->layout.size);
+			q->used_wrap = !q->used_wrap;
+		}
+		q->unsignalled = (uint16_t)(q->unsignalled + done[i].slots);
 	}
-	q->unsignalled = (uint16_t)(q->unsignalled + c->slots);
+	if (first)
+		store16(&first->flags, first_flags, __ATOMIC_RELEASE);
 }
 
-void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t written)
+void virtq_push_all(struct virtq *q, const struct virtq_done *done, unsigned n)
 {
 	if (!q->ready || q->broken)
 		return;
 	if (q->packed) {
-		push_packed(q, c, written);
+		push_packed(q, done, n);
 		return;
 	}
-	struct virtq_used_elem elem = { htole32(c->id), htole32(written) };
+	for (unsigned i = 0; i < n; i++) {
+		struct virtq_used_elem elem = { htole32(done[i].id), htole32(done[i].written) };
 
-	memcpy(used_entry(q, q->next_used), &elem, sizeof(elem));
-	q->next_used++;
-	q->unsignalled++;
+		memcpy(used_entry(q, q->next_used), &elem, sizeof(elem));
+		q->next_used++;
+		q->unsignalled++;
+	}
 	store16(used_idx(q), q->next_used, __ATOMIC_RELEASE);
+}
+
+void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t written)
+{
+	virtq_push_all(q, &(struct virtq_done){ c->id, c->slots, written }, 1);
 }
 
 /* 2.7.10.1: whether `event` lies in the `added` entries that end before `now`. All modulo 2^16. */

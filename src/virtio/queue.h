@@ -65,6 +65,15 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c);
 /* Gives a buffer back, `written` bytes of its writable part filled. Any order. */
 void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t written);
 
+/* A buffer on its way back, remembered by less than its chain. */
+struct virtq_done {
+	uint16_t id, slots;
+	uint32_t written;
+};
+
+/* Gives several buffers back at once, in this order: the driver sees all of them or none. */
+void virtq_push_all(struct virtq *q, const struct virtq_done *done, unsigned n);
+
 /* Whether the driver wants an interrupt for what was pushed since the last time it was asked. */
 bool virtq_wants_interrupt(struct virtq *q);
 

@@ -118,6 +118,63 @@ enum {
 enum { VIRTIO_MMIO_MAGIC_VALUE = 0x74726976, VIRTIO_VENDOR = 0x4e525257 /* "WRRN" */ };
 enum { VIRTIO_INTERRUPT_USED = 1, VIRTIO_INTERRUPT_CONFIG = 2 };
 
+/* 5.1 Network Device: feature bit numbers */
+enum {
+	VIRTIO_NET_F_CSUM = 0,
+	VIRTIO_NET_F_GUEST_CSUM = 1,
+	VIRTIO_NET_F_MTU = 3,
+	VIRTIO_NET_F_MAC = 5,
+	VIRTIO_NET_F_GUEST_TSO4 = 7,
+	VIRTIO_NET_F_GUEST_TSO6 = 8,
+	VIRTIO_NET_F_GUEST_ECN = 9,
+	VIRTIO_NET_F_HOST_TSO4 = 11,
+	VIRTIO_NET_F_HOST_TSO6 = 12,
+	VIRTIO_NET_F_HOST_ECN = 13,
+	VIRTIO_NET_F_MRG_RXBUF = 15,
+	VIRTIO_NET_F_STATUS = 16,
+	VIRTIO_NET_F_CTRL_VQ = 17,
+	VIRTIO_NET_F_MQ = 22,
+	VIRTIO_NET_F_CTRL_MAC_ADDR = 23,
+};
+
+enum { VIRTIO_NET_S_LINK_UP = 1 };
+
+struct virtio_net_config {
+	uint8_t mac[6];
+	uint16_t status;
+	uint16_t max_virtqueue_pairs;
+	uint16_t mtu;
+};
+
+_Static_assert(sizeof(struct virtio_net_config) == 12, "5.1.4, without speed, duplex and RSS");
+
+/* Before every frame, in both directions. */
+struct virtio_net_hdr {
+	uint8_t flags;
+	uint8_t gso_type;
+	uint16_t hdr_len;
+	uint16_t gso_size;
+	uint16_t csum_start;
+	uint16_t csum_offset;
+	uint16_t num_buffers;
+};
+
+_Static_assert(sizeof(struct virtio_net_hdr) == 12, "5.1.6");
+
+enum { VIRTIO_NET_HDR_F_NEEDS_CSUM = 1, VIRTIO_NET_HDR_F_DATA_VALID = 2 };
+enum {
+	VIRTIO_NET_HDR_GSO_NONE = 0,
+	VIRTIO_NET_HDR_GSO_TCPV4 = 1,
+	VIRTIO_NET_HDR_GSO_UDP = 3,
+	VIRTIO_NET_HDR_GSO_TCPV6 = 4,
+	VIRTIO_NET_HDR_GSO_ECN = 0x80,
+};
+
+/* 5.1.6.5 Control Virtqueue: class, command, data; one byte of answer */
+enum { VIRTIO_NET_CTRL_MAC = 1, VIRTIO_NET_CTRL_MQ = 4 };
+enum { VIRTIO_NET_CTRL_MAC_ADDR_SET = 1, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET = 0 };
+enum { VIRTIO_NET_OK = 0, VIRTIO_NET_ERR = 1 };
+
 /* 5.2 Block Device */
 enum {
 	VIRTIO_BLK_F_SEG_MAX = 2,
