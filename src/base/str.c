@@ -55,6 +55,30 @@ int str_to_u64(const char *s, uint64_t *out)
 	return 0;
 }
 
+int str_to_set(const char *list, uint8_t *set, size_t bits)
+{
+	size_t bytes = 0;
+
+	for (const char *s = list;;) {
+		uint64_t first, last;
+
+		if (take_digits(&s, &first))
+			return -EINVAL;
+		last = first;
+		if (*s == '-' && (s++, take_digits(&s, &last)))
+			return -EINVAL;
+		if (first > last || last >= bits || (*s && *s != ','))
+			return -EINVAL;
+		for (; first <= last; first++)
+			set[first / 8] |= (uint8_t)(1U << first % 8);
+		if (last / 8 + 1 > bytes)
+			bytes = (size_t)(last / 8 + 1);
+		if (!*s)
+			return (int)bytes;
+		s++;
+	}
+}
+
 int str_to_i64(const char *s, int64_t *out)
 {
 	bool minus = *s == '-';

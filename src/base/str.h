@@ -19,6 +19,10 @@ bool str_ends(const char *s, const char *suffix);
 int str_to_u64(const char *s, uint64_t *out);
 int str_to_i64(const char *s, int64_t *out);
 
+/* "0-3,7": sets those bits of the `bits` in `set`, the lowest of the first byte first. -EINVAL for what is no such
+ * list, or a number too high. How many bytes of `set` are in use. */
+int str_to_set(const char *list, uint8_t *set, size_t bits);
+
 /* "512m", "1.5GiB", "64k", "100": bytes in powers of 1024, as docker reads them. 0, -EINVAL,
  * -ERANGE. */
 int str_to_size(const char *s, uint64_t *out);

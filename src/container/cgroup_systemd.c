@@ -178,6 +178,63 @@ static uint64_t or_infinity(int64_t v)
 	return v < 0 ? UINT64_MAX : (uint64_t)v;
 }
 
+static void property_quota(struct buf *b, uint64_t quota, uint64_t period)
+{
+	/* systemd rounds to 10 ms of CPU a second; so that it does not end below what was asked. */
+	if (quota != UINT64_MAX)
+		quota = (quota * 1000000 / period + 9999) / 10000 * 10000;
+	property_u64(b, "CPUQuotaPerSecUSec", quota);
+	property_u64(b, "CPUQuotaPeriodUSec", period);
+}
+
+/* A list of CPUs or memory nodes. A wrong one is left to the kernel's own answer. */
+static void property_set(struct buf *b, const char *name, const char *list)
+{
+	uint8_t set[128] = { 0 };
+	int n = str_to_set(list, set, 8 * sizeof(set));
+
+	if (n <= 0)
+		return;
+	property(b, name, "ay");
+	size_t bytes = dbus_array_begin(b, 1);
+
+	buf_add(b, set, (size_t)n);
+	dbus_array_end(b, bytes, 1);
+}
+
+/* linux.resources.unified: what systemd has a property for. It would undo the others of these controllers when it
+ * writes its own. */
+static void unified_properties(struct buf *b, const struct oci_resources *r)
+{
+	static const struct {
+		const char *key, *name;
+	} numbers[] = {
+		{ "memory.min", "MemoryMin" },	 { "memory.low", "MemoryLow" },
+		{ "memory.high", "MemoryHigh" }, { "memory.max", "MemoryMax" },
+		{ "pids.max", "TasksMax" },	 { "memory.swap.max", "MemorySwapMax" },
+		{ "cpu.weight", "CPUWeight" },
+	};
+
+	for (size_t i = 0; i < r->unified.n; i++) {
+		const char *key = r->unified.v[i].key, *value = r->unified.v[i].value;
+		uint64_t v = UINT64_MAX, period = 100000;
+
+		for (size_t k = 0; k < ARRAY_SIZE(numbers); k++)
+			if (streq(key, numbers[k].key) &&
+			    (streq(value, "max") || !str_to_u64(value, &v)))
+				property_u64(b, numbers[k].name, v);
+		if (streq(key, "cpu.max") &&
+		    (str_after(value, "max") || sscanf(value, "%" SCNu64, &v) == 1)) {
+			sscanf(value, "%*s %" SCNu64, &period);
+			property_quota(b, v, period ? period : 100000);
+		} else if (streq(key, "cpuset.cpus")) {
+			property_set(b, "AllowedCPUs", value);
+		} else if (streq(key, "cpuset.mems")) {
+			property_set(b, "AllowedMemoryNodes", value);
+		}
+	}
+}
+
 /* The limits that systemd knows, so that it keeps them. */
 static void limit_properties(struct buf *b, const struct oci_resources *r, bool v2)
 {
@@ -197,20 +254,14 @@ static void limit_properties(struct buf *b, const struct oci_resources *r, bool 
 		property_u64(b, v2 ? "CPUWeight" : "CPUShares",
 			     v2 ? cgroup_weight_of_shares((uint64_t)r->cpu.shares.v)
 				: (uint64_t)r->cpu.shares.v);
-	if (r->cpu.quota.set && r->cpu.quota.v) {
-		uint64_t period = r->cpu.period.set && r->cpu.period.v ? (uint64_t)r->cpu.period.v
-								       : 100000;
-
-		/* systemd rounds to 10 ms of CPU a second; so that it does not end below what was asked. */
-		uint64_t per_second = r->cpu.quota.v < 0
-					      ? UINT64_MAX
-					      : ((uint64_t)r->cpu.quota.v * 1000000 / period +
-						 9999) / 10000 *
-							10000;
-
-		property_u64(b, "CPUQuotaPerSecUSec", per_second);
-		property_u64(b, "CPUQuotaPeriodUSec", period);
-	}
+	if (r->cpu.quota.set && r->cpu.quota.v)
+		property_quota(b, or_infinity(r->cpu.quota.v),
+			       r->cpu.period.set && r->cpu.period.v ? (uint64_t)r->cpu.period.v
+								    : 100000);
+	if (v2 && r->cpu.cpus && *r->cpu.cpus)
+		property_set(b, "AllowedCPUs", r->cpu.cpus);
+	if (v2 && r->cpu.mems && *r->cpu.mems)
+		property_set(b, "AllowedMemoryNodes", r->cpu.mems);
 	if (r->pids_limit.set)
 		property_u64(b, "TasksMax",
 			     r->pids_limit.v > 0 ? (uint64_t)r->pids_limit.v : UINT64_MAX);
@@ -218,6 +269,8 @@ static void limit_properties(struct buf *b, const struct oci_resources *r, bool 
 		property_u64(b, v2 ? "IOWeight" : "BlockIOWeight",
 			     v2 ? cgroup_weight_of_blkio((uint64_t)r->blkio.weight.v)
 				: (uint64_t)r->blkio.weight.v);
+	if (v2)
+		unified_properties(b, r);
 }
 
 static bool has_v2(void)

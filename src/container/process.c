@@ -15,7 +15,6 @@
  * personality set_mempolicy umask keyctl setgroups setresgid setresuid prctl chdir getcwd close_range
  * faccessat2 execve seccomp clone3 wait4
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -107,23 +106,8 @@ int process_affinity(const char *list, struct err *e)
 	if (!list || !*list)
 		return 0;
 	CPU_ZERO(&set);
-	for (const char *p = list; *p;) {
-		char *end;
-		unsigned long first = strtoul(p, &end, 10), last = first;
-		bool ok = isdigit((unsigned char)*p);
-
-		if (ok && *end == '-') {
-			p = end + 1;
-			ok = isdigit((unsigned char)*p);
-			last = strtoul(p, &end, 10);
-		}
-		if (!ok || first > last || last >= CPU_SETSIZE || (*end && *end != ','))
-			return err_set(e, -EINVAL, "execCPUAffinity: '%s' is no list of CPUs",
-				       list);
-		for (; first <= last; first++)
-			CPU_SET(first, &set);
-		p = *end ? end + 1 : end;
-	}
+	if (str_to_set(list, (uint8_t *)&set, CPU_SETSIZE) < 0)
+		return err_set(e, -EINVAL, "execCPUAffinity: '%s' is no list of CPUs", list);
 	if (sched_setaffinity(0, sizeof(set), &set) < 0)
 		return err_sys(e, -errno, "execCPUAffinity '%s'", list);
 	return 0;
@@ -132,26 +116,14 @@ int process_affinity(const char *list, struct err *e)
 static int set_memory_policy(const struct oci_linux *l, struct err *e)
 {
 	unsigned long mask[1024 / (8 * sizeof(long))] = { 0 };
-	const char *p = l->memory_policy.nodes;
+	const char *nodes = l->memory_policy.nodes;
 
 	if (!l->memory_policy.present)
 		return 0;
-	while (p && *p) {
-		char *end;
-		unsigned long first = strtoul(p, &end, 10), last = first;
-
-		if (*end == '-')
-			last = strtoul(end + 1, &end, 10);
-		if (!isdigit((unsigned char)*p) || first > last || last >= 1024 ||
-		    (*end && *end != ','))
-			return err_set(e, -EINVAL, "memoryPolicy: nodes '%s'",
-				       l->memory_policy.nodes);
-		for (; first <= last; first++)
-			mask[first / (8 * sizeof(long))] |= 1UL << first % (8 * sizeof(long));
-		p = *end ? end + 1 : end;
-	}
+	if (nodes && *nodes && str_to_set(nodes, (uint8_t *)mask, 8 * sizeof(mask)) < 0)
+		return err_set(e, -EINVAL, "memoryPolicy: nodes '%s'", nodes);
 	if (syscall(SYS_set_mempolicy, (unsigned int)l->memory_policy.mode | l->memory_policy.flags,
-		    l->memory_policy.nodes ? mask : NULL, 1024UL) < 0)
+		    nodes ? mask : NULL, 1024UL) < 0)
 		return err_sys(e, -errno, "memoryPolicy");
 	return 0;
 }

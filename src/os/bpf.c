@@ -30,8 +30,11 @@ int bpf_load_cgroup_device(const struct bpf_insn *insns, size_t n, struct err *e
 	attr.insn_cnt = (uint32_t)n;
 	attr.license = (uintptr_t) "MIT";
 	memcpy(attr.prog_name, "warren_devices", sizeof("warren_devices"));
-	int r = bpf(BPF_PROG_LOAD, &attr);
+	int r = -EAGAIN;
 
+	/* The verifier gives up when something waits for this thread, be it a signal or only the kernel's own work. */
+	for (int tries = 0; r == -EAGAIN && tries < 10; tries++)
+		r = bpf(BPF_PROG_LOAD, &attr);
 	if (r >= 0)
 		return r;
 	/* Once more, for the words of the verifier; they cost time, so not on the way that works. */

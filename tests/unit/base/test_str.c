@@ -179,13 +179,42 @@ static void lists_own_their_strings(void **state)
 	strlist_fini(&l);
 }
 
+static void sets_of_numbers(void **state)
+{
+	static const struct {
+		const char *list;
+		int bytes;
+		uint8_t set[2];
+	} rows[] = {
+		{ "0", 1, { 1, 0 } },	     { "0-3,7", 1, { 0x8f, 0 } },
+		{ "8", 2, { 0, 1 } },	     { "1,15", 2, { 2, 0x80 } },
+		{ "", -EINVAL, { 0 } },	     { "a", -EINVAL, { 0 } },
+		{ "3-1", -EINVAL, { 0 } },   { "16", -EINVAL, { 0 } },
+		{ "1,", -EINVAL, { 2, 0 } }, { "1-", -EINVAL, { 0 } },
+		{ "1 2", -EINVAL, { 0 } },   { "-1", -EINVAL, { 0 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t set[2] = { 0 };
+
+		assert_int_equal(str_to_set(rows[i].list, set, 16), rows[i].bytes);
+		assert_memory_equal(set, rows[i].set, 2);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(prefix_and_suffix), cmocka_unit_test(whole_numbers),
-		cmocka_unit_test(signed_numbers),    cmocka_unit_test(sizes),
-		cmocka_unit_test(durations),	     cmocka_unit_test(booleans),
-		cmocka_unit_test(distances),	     cmocka_unit_test(lists_own_their_strings),
+		cmocka_unit_test(prefix_and_suffix),
+		cmocka_unit_test(whole_numbers),
+		cmocka_unit_test(signed_numbers),
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(durations),
+		cmocka_unit_test(booleans),
+		cmocka_unit_test(distances),
+		cmocka_unit_test(sets_of_numbers),
+		cmocka_unit_test(lists_own_their_strings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
