@@ -83,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	};
 	if (size)
 		disk->base.read_only = data[0] & 0x80;
-	struct virtio_device *d = virtio_block_new(mem, &disk->base, "serial");
+	struct virtio_device *d = virtio_block_new(mem, &disk->base, "serial", 2);
 
 	FUZZ_CHECK(d);
 	fuzz_virtio(d, mem, data, size, virtio_block_reap);

@@ -37,12 +37,28 @@ static int annotate(struct strlist *annotations, const char *key, const char *va
 
 static int wish_kernel(const char *value, void *dest, struct err *e)
 {
-	return annotate(dest, GUEST_KERNEL, value, e);
+	cleanup_free char *path = strchr(value, '/') ? realpath(value, NULL) : NULL;
+
+	return annotate(dest, GUEST_KERNEL, path ? path : value, e);
 }
 
 static int wish_append(const char *value, void *dest, struct err *e)
 {
 	return annotate(dest, GUEST_APPEND, value, e);
+}
+
+static int wish_initrd(const char *value, void *dest, struct err *e)
+{
+	cleanup_free char *path = realpath(value, NULL);
+
+	if (!path)
+		return err_sys(e, -errno, "--initrd '%s'", value);
+	return annotate(dest, GUEST_INITRD, path, e);
+}
+
+static int wish_cpu(const char *value, void *dest, struct err *e)
+{
+	return annotate(dest, GUEST_CPU, value, e);
 }
 
 static int wish_vcpus(const char *value, void *dest, struct err *e)
@@ -85,8 +101,14 @@ static int wish_disk(const char *value, void *dest, struct err *e)
 		   "container, pv or vm; a list is tried in its order"), \
 	OPT_BOOL(0, "vm", T, vm, "As --isolation vm"), \
 	OPT_BOOL(0, "pv", T, pv, "As --isolation pv"), \
-	OPT_CALL(0, "kernel", "NAME", T, bundle.annotations, \
-		 "Guest kernel (default: warren kernel default)", .call = wish_kernel), \
+	OPT_CALL(0, "kernel", "NAME|FILE", T, bundle.annotations, \
+		 "Guest kernel of warren kernel ls, or its file (default: warren kernel default)", \
+		 .call = wish_kernel, .complete = COMPLETE_FILE), \
+	OPT_CALL(0, "initrd", "FILE", T, bundle.annotations, \
+		 "Files for a guest's initramfs, besides its agent", .call = wish_initrd, \
+		 .complete = COMPLETE_FILE), \
+	OPT_CALL(0, "cpu-template", "NAME", T, bundle.annotations, \
+		 "vm: host, x86-64-v2 or x86-64-v3 (host)", .call = wish_cpu), \
 	OPT_CALL(0, "append", "WORDS", T, bundle.annotations, "More for the guest kernel's command line", \
 		 .call = wish_append), \
 	OPT_CALL(0, "vcpus", "NUMBER", T, bundle.annotations, "Virtual CPUs of a guest (1)", \

@@ -57,6 +57,20 @@ unsigned boot_map(const struct memory *m, struct boot_range range[BOOT_RANGES_MA
 	return n;
 }
 
+static int read_at(int fd, uint8_t *to, uint64_t from, uint64_t len)
+{
+	for (uint64_t done = 0; done < len;) {
+		ssize_t n = pread(fd, to + done, len - done, (off_t)(from + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += (uint64_t)n;
+	}
+	return 0;
+}
+
 int boot_segments(const struct memory *m, const struct boot_image *image,
 		  const struct elf_image *elf, struct err *e)
 {
@@ -74,21 +88,12 @@ int boot_segments(const struct memory *m, const struct boot_image *image,
 				       (unsigned long long)((elf->paddr_end >> 20) + 1),
 				       (unsigned long long)(m->size >> 20));
 		/* Fresh memory is zero already; only the file's bytes are touched. */
-		memcpy(to, image->file + s->offset, s->file_size);
-	}
-	return 0;
-}
+		int r = image->fd < 0 ? 0 : read_at(image->fd, to, s->offset, s->file_size);
 
-static int read_at(int fd, uint8_t *to, uint64_t len)
-{
-	for (uint64_t done = 0; done < len;) {
-		ssize_t n = pread(fd, to + done, len - done, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (uint64_t)n;
+		if (r)
+			return err_sys(e, r, "kernel: cannot be read");
+		if (image->fd < 0)
+			memcpy(to, image->file + s->offset, s->file_size);
 	}
 	return 0;
 }
@@ -107,7 +112,7 @@ int boot_initrd(const struct memory *m, const struct boot_image *image, uint64_t
 			"initramfs: %llu MB do not fit beside the kernel in %llu MB of memory",
 			(unsigned long long)(size >> 20), (unsigned long long)(m->size >> 20));
 	*at = (m->low - size) & ~4095ull;
-	int r = read_at(image->initrd, memory_at(m, GPA(*at), size), size);
+	int r = read_at(image->initrd, memory_at(m, GPA(*at), size), 0, size);
 
 	return r ? err_sys(e, r, "initramfs: cannot be read") : 0;
 }

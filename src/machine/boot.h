@@ -18,6 +18,7 @@ enum boot_protocol {
 struct boot_image {
 	const uint8_t *file; /* the kernel, mapped */
 	size_t size;
+	int fd;	    /* of the same file, or -1: bulk is read from it, which costs no page faults */
 	int initrd; /* descriptor, or -1 */
 	uint64_t initrd_size;
 	const char *cmdline;

@@ -144,9 +144,13 @@ int kvm_set_events(int vcpu, const struct kvm_vcpu_events *events)
 	return call(vcpu, KVM_SET_VCPU_EVENTS, events);
 }
 
-int kvm_stats_each(int fd, kvm_stat_fn *fn, void *arg)
+int kvm_stats_open(int fd)
 {
-	cleanup_fd int stats = call_n(fd, KVM_GET_STATS_FD, 0);
+	return call_n(fd, KVM_GET_STATS_FD, 0);
+}
+
+int kvm_stats_read(int stats, kvm_stat_fn *fn, void *arg)
+{
 	struct kvm_stats_header h;
 
 	if (stats < 0)
@@ -168,6 +172,13 @@ int kvm_stats_each(int fd, kvm_stat_fn *fn, void *arg)
 		fn(arg, text + sizeof(d), value);
 	}
 	return 0;
+}
+
+int kvm_stats_each(int fd, kvm_stat_fn *fn, void *arg)
+{
+	cleanup_fd int stats = kvm_stats_open(fd);
+
+	return kvm_stats_read(stats, fn, arg);
 }
 
 int kvm_set_tss_addr(int vm, uint32_t address)

@@ -46,3 +46,6 @@ int kvm_set_events(int vcpu, const struct kvm_vcpu_events *events);
 /* Calls `fn` for each counter of a VM or a vCPU that is a plain number. 0, or -errno where KVM has none. */
 typedef void kvm_stat_fn(void *arg, const char *name, uint64_t value);
 int kvm_stats_each(int fd, kvm_stat_fn *fn, void *arg);
+/* The same in two steps: a descriptor of the counters, or -errno, and one reading. */
+int kvm_stats_open(int fd);
+int kvm_stats_read(int stats, kvm_stat_fn *fn, void *arg);

@@ -9,6 +9,8 @@
 
 /* Annotations of config.json that the pv and vm walls read. */
 #define GUEST_KERNEL	"dev.warren.guest.kernel" /* a name of `warren kernel ls` */
+#define GUEST_INITRD	"dev.warren.guest.initrd" /* a file: unpacked before the agent's own */
+#define GUEST_CPU	"dev.warren.guest.cpu"	  /* vm: a CPU template, machine/cpuid.h */
 #define GUEST_APPEND	"dev.warren.guest.append" /* words for the kernel's command line */
 #define GUEST_VCPUS	"dev.warren.guest.vcpus"  /* a number */
 #define GUEST_PV_MEMORY "dev.warren.guest.memory" /* auto, merged, isolated */

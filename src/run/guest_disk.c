@@ -155,6 +155,7 @@ static int open_disk(struct guest_disk *d, const struct xl_disk *x, struct err *
 			       "'%s' begins like a qcow2 image. Fix: say format=qcow2, or "
 			       "format=raw",
 			       x->path);
+	d->limits = (struct block_limits){ .iops = x->iops, .bps = x->bps };
 	d->qcow2[0] = x->format == XL_DISK_QCOW2;
 	snprintf(dir, sizeof(dir), "%s", x->path);
 	return open_chain(d, x->backing[0] ? x->backing : dirname(dir), e);
@@ -247,7 +248,7 @@ void guest_disks_fini(struct guest_machine *g)
 	g->disks = 0;
 }
 
-struct block *guest_disk_block(struct guest_disk *d, struct err *e)
+struct block *guest_disk_block(struct guest_disk *d, guest_disk_raw_fn *raw, struct err *e)
 {
 	struct block *b = NULL;
 	int n = GUEST_CHAIN_MAX;
@@ -257,12 +258,16 @@ struct block *guest_disk_block(struct guest_disk *d, struct err *e)
 	for (int i = n - 1; i >= 0; i--) {
 		bool read_only = i || d->read_only;
 
+		/* Only the image itself is the device's: what it is based on is read for it. */
 		b = d->qcow2[i] ? block_qcow2_new(steal_fd(&d->fd[i]), read_only, b, e)
+		    : i == 0	? raw(steal_fd(&d->fd[i]), read_only, e)
 				: block_raw_new(steal_fd(&d->fd[i]), read_only, e);
-		if (!b) {
-			err_wrap(e, "disk '%s'", d->path);
+		if (!b)
 			break;
-		}
 	}
+	if (b && (d->limits.iops || d->limits.bps))
+		b = block_limit_new(b, &d->limits, e);
+	if (!b)
+		err_wrap(e, "disk '%s'", d->path);
 	return b;
 }

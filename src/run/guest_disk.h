@@ -9,5 +9,7 @@
 int guest_disks_open(struct guest_machine *g, const struct oci_spec *spec, const char *prefix,
 		     struct err *e);
 void guest_disks_fini(struct guest_machine *g);
+/* How the VMM reads and writes a raw image: block_raw_new or block_uring_new. */
+typedef struct block *guest_disk_raw_fn(int fd, bool read_only, struct err *e);
 /* In the VMM: takes the descriptors. NULL with `e` set. */
-struct block *guest_disk_block(struct guest_disk *d, struct err *e);
+struct block *guest_disk_block(struct guest_disk *d, guest_disk_raw_fn *raw, struct err *e);

@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "os/loop.h"
 #include "run/kernel.h"
+#include "storage/block.h"
 #include "wire/agent.h"
 #include "wire/oci.h"
 
@@ -50,6 +51,7 @@ struct guest_disk {
 	int fd[GUEST_CHAIN_MAX];	    /* the image, then what it is based on; -1: no more */
 	bool qcow2[GUEST_CHAIN_MAX];	    /* else raw */
 	bool read_only;
+	struct block_limits limits;
 };
 
 /* Everything that the VMM process gets; all descriptors are open already. */
@@ -67,6 +69,7 @@ struct guest_machine {
 	int control; /* SOCK_SEQPACKET: struct guest_order in, struct guest_report out */
 	struct guest_share share[GUEST_SHARES_MAX];
 	unsigned shares;
+	char cpu[32]; /* CPU template, "": as the host */
 	struct guest_disk disk[GUEST_DISKS];
 	unsigned disks;
 };

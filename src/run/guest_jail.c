@@ -19,9 +19,9 @@
  * pwritev pread64 pwrite64
  *
  * Once a machine is built, each of its threads gives up what its own work does not need (guest_jail_thread).
- * #syscalls(vcpu,disk,main): futex madvise restart_syscall
+ * #syscalls(vcpu,disk,block,main): futex madvise restart_syscall
  * #syscalls(vcpu): rt_sigprocmask exit
- * #syscalls(disk,main): brk mmap munmap mremap mprotect
+ * #syscalls(disk,block,main): brk mmap munmap mremap mprotect
  * #syscalls(main): exit_group
  */
 #include "run/guest_jail.h"

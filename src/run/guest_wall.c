@@ -25,6 +25,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "machine/cpuid.h"
 #include "machine/probe.h"
 #include "os/file.h"
 #include "os/sock.h"
@@ -122,6 +123,24 @@ static int choose_vcpus(struct guest_machine *g, const struct oci_spec *spec, st
 	return 0;
 }
 
+static int choose_cpu(const struct guest_kind *kind, struct guest_machine *g,
+		      const struct oci_spec *spec, struct err *e)
+{
+	const char *wish = oci_annotation(spec, GUEST_CPU);
+
+	if (!wish)
+		return 0;
+	if (!streq(kind->name, "vm"))
+		return err_set(e, -EOPNOTSUPP,
+			       "--cpu-template: the processor of a %s guest is the host's",
+			       kind->name);
+	if (!cpu_template_find(wish) || strlen(wish) >= sizeof(g->cpu))
+		return err_set(e, -EINVAL, "--cpu-template '%s': host, x86-64-v2 or x86-64-v3",
+			       wish);
+	snprintf(g->cpu, sizeof(g->cpu), "%s", wish);
+	return 0;
+}
+
 /* pv.md, "Merged or isolated": merged only when nothing is withheld from the workload anyway. */
 static int choose_isolation(struct guest_machine *g, const struct oci_spec *spec, struct err *e)
 {
@@ -187,8 +206,16 @@ static int choose_kernel(const struct guest_kind *kind, struct guest_machine *g,
 	const char *name = oci_annotation(spec, GUEST_KERNEL);
 	const char *wish = name || !spec->vm ? name : spec->vm->kernel_path;
 
-	/* The specification wants an absolute path; a name of the store comes as "/name". */
-	return kernel_open(&g->kernel, wish ? wish + (wish[0] == '/') : NULL, kind->name, e);
+	const char *initrd = oci_annotation(spec, GUEST_INITRD);
+
+	/* The specification wants an absolute path; a name of the store may come as "/name". */
+	if (wish && wish[0] == '/' && !strchr(wish + 1, '/') && access(wish, F_OK) < 0)
+		wish++;
+	int r = kernel_open(&g->kernel, wish, kind->name, e);
+
+	if (!initrd && spec->vm)
+		initrd = spec->vm->kernel_initrd;
+	return r == 0 && initrd ? kernel_add_initrd(&g->kernel, initrd, e) : r;
 }
 
 static int machine_open(const struct guest_kind *kind, struct guest_machine *g, struct instance *in,
@@ -198,6 +225,8 @@ static int machine_open(const struct guest_kind *kind, struct guest_machine *g, 
 
 	if (r == 0)
 		r = choose_vcpus(g, a->spec, e);
+	if (r == 0)
+		r = choose_cpu(kind, g, a->spec, e);
 	if (r == 0)
 		r = choose_isolation(g, a->spec, e);
 	if (r == 0)

@@ -15,6 +15,7 @@ struct kernel_import {
 	const char *name;   /* NULL: the release */
 	const char *
 		modules; /* lib/modules/RELEASE for a bare kernel image; NULL: the host's, if any */
+	bool no_default; /* it does not become the default, not even as the first */
 	void (*progress)(void *arg, const char *line); /* may be NULL */
 	void *arg;
 };
@@ -29,6 +30,11 @@ int kernel_set_default(const char *name, struct err *e);
 /* The default goes with it. */
 int kernel_remove(const char *name, struct err *e);
 
+/* The name under which the store has the kernel in the file `path` (a .deb, bzImage or vmlinux); imports it when it is
+ * new there. 0 or -errno. */
+enum { KERNEL_FILE_NAME = 32 };
+int kernel_file_name(const char *path, char name[KERNEL_FILE_NAME], struct err *e);
+
 /* A kernel for a guest: what the VMM gets as descriptors. */
 struct kernel {
 	int vmlinux, initramfs;
@@ -40,7 +46,9 @@ struct kernel {
 		.vmlinux = -1, .initramfs = -1, \
 	}
 
-/* `name`: NULL for the default. `wall`: "pv" or "vm". Builds the initramfs when the agent or the kernel
+/* `name`: NULL for the default; with a slash, a file. `wall`: "pv" or "vm". Builds the initramfs when the agent or the kernel
  * changed since. 0, or -ENOENT with the mend, or -errno. */
 int kernel_open(struct kernel *k, const char *name, const char *wall, struct err *e);
 void kernel_fini(struct kernel *k);
+/* Files of the user's, unpacked before those of the agent's initramfs, which win. 0 or -errno. */
+int kernel_add_initrd(struct kernel *k, const char *path, struct err *e);

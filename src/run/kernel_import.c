@@ -345,7 +345,7 @@ static int unpack_bzimage(struct import *x, int fd, uint64_t file_size, int out,
 	return kernel_decompress(fd, bz.payload_size, out, KERNEL_IMAGE_MAX, "bzImage", e);
 }
 
-static int copy_file(int in, int out, struct err *e)
+int kernel_copy(int in, int out, struct err *e)
 {
 	cleanup_free char *piece = malloc(1 << 20);
 	ssize_t n = 0;
@@ -442,7 +442,7 @@ static int import_source(struct import *x, int fd, struct err *e)
 	if (bzimage_detect(head, (size_t)n))
 		r = unpack_bzimage(x, fd, (uint64_t)st.st_size, out, e);
 	else if (n >= 4 && memcmp(head, "\177ELF", 4) == 0)
-		r = copy_file(fd, out, e);
+		r = kernel_copy(fd, out, e);
 	else
 		r = err_set(e, -EBADMSG, "not a Debian package, a bzImage or a vmlinux");
 	if (r == 0)
@@ -568,7 +568,7 @@ int kernel_import(const struct kernel_import *im, char **name, struct err *e)
 	close_fd(&x.boot_image);
 	kernel_modules_fini(&x.modules);
 	kernelinfo_fini(&x.info);
-	if (r == 0)
+	if (r == 0 && !im->no_default)
 		r = kernel_adopt_default(*name, e);
 	return r < 0 ? err_wrap(e, "kernel import") : 0;
 }

@@ -14,6 +14,9 @@
 #define KERNEL_MODULE_MAX (64u << 20)
 #define KERNEL_IMAGE_MAX  (1ull << 30)
 
+/* All of `in`, from its start, to where `out` stands. 0 or -errno. */
+int kernel_copy(int in, int out, struct err *e);
+
 /* DATA/kernels; made when `make`. 0 or -errno. */
 int kernel_store_path(char *out, size_t size, bool make, struct err *e);
 /* Letters, digits, "._+-~", not a dot first, not "default". 0 or -EINVAL. */

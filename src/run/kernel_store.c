@@ -316,7 +316,7 @@ void kernel_fini(struct kernel *k)
 int kernel_open(struct kernel *k, const char *name, const char *wall, struct err *e)
 {
 	cleanup_free char *standard = NULL;
-	char store[PATH_MAX];
+	char store[PATH_MAX], file[KERNEL_FILE_NAME];
 
 	*k = (struct kernel)KERNEL_INIT;
 	if (!name) {
@@ -325,6 +325,13 @@ int kernel_open(struct kernel *k, const char *name, const char *wall, struct err
 		if (r < 0)
 			return r;
 		name = standard = default_get(store);
+	}
+	if (name && strchr(name, '/')) {
+		int r = kernel_file_name(name, file, e);
+
+		if (r < 0)
+			return r;
+		name = file;
 	}
 	if (!name)
 		return err_set(e, -ENOENT,

@@ -62,10 +62,9 @@ static int check_wishes(const struct launch *l, const struct wall_ops *wall, str
 {
 	static const struct {
 		const char *key, *option;
-	} wishes[] = { { GUEST_DISK ".", "--disk" },
-		       { GUEST_KERNEL "=", "--kernel" },
-		       { GUEST_APPEND "=", "--append" },
-		       { GUEST_VCPUS "=", "--vcpus" },
+	} wishes[] = { { GUEST_DISK ".", "--disk" },	      { GUEST_KERNEL "=", "--kernel" },
+		       { GUEST_INITRD "=", "--initrd" },      { GUEST_CPU "=", "--cpu-template" },
+		       { GUEST_APPEND "=", "--append" },      { GUEST_VCPUS "=", "--vcpus" },
 		       { GUEST_PV_MEMORY "=", "--pv-memory" } };
 	bool choice = l->isolation && strchr(l->isolation, ',');
 

@@ -7,8 +7,12 @@
  * nothing else answers.
  *
  * Trust: exits carry the guest's addresses and values; the buses judge them. What KVM cannot go on from (a
- * triple fault, an instruction it does not know) ends this guest with a written reason.
- * Threads: vm_run's and one a vCPU. #syscalls: eventfd2 mmap munmap fstat clone3 futex ioctl read write close pread64
+ * triple fault, an instruction it does not know) ends this guest with a written reason. A vCPU's thread does little
+ * itself: what makes a device act is left to the device's thread, so that it needs few system calls.
+ * Threads: vm_run's, one a vCPU, and those of vm_worker.c.
+ * #syscalls(start): eventfd2 mmap munmap fstat clone3 ioctl close
+ * #syscalls(vcpu): futex write
+ * #syscalls(main): futex read write tgkill pread64
  */
 #include "run/vm.h"
 
@@ -89,6 +93,27 @@ static void power_access(struct bus_range *r, uint64_t offset, void *data, uint3
 		vm_end(v, VM_END_REBOOT, "%s", "");
 }
 
+/* The serial port writes to the console's stream: that is the main worker's. */
+static int access_port(struct vm_cpu *c, uint16_t port, void *data, uint32_t len, bool is_out)
+{
+	struct vm *v = c->vm;
+
+	if (port >= UART_PORT && port < UART_PORT + UART_SIZE)
+		return vm_call(c, &v->worker[VM_WORKER_MAIN], &v->ports, port, data, len, is_out);
+	return bus_access(&v->ports, port, data, len, is_out);
+}
+
+static int access_register(struct vm_cpu *c, uint64_t address, void *data, uint32_t len,
+			   bool is_write)
+{
+	struct vm *v = c->vm;
+	uint64_t index = (address - (uint32_t)VM_MMIO_BASE) / VIRTIO_MMIO_SIZE;
+
+	if (is_write && index < v->devices && virtio_mmio_acts(address % VIRTIO_MMIO_SIZE))
+		return vm_call(c, v->device[index].worker, &v->registers, address, data, len, true);
+	return bus_access(&v->registers, address, data, len, is_write);
+}
+
 static void serve_io(struct vm_cpu *c)
 {
 	struct kvm_run *run = c->cpu.run;
@@ -96,8 +121,8 @@ static void serve_io(struct vm_cpu *c)
 
 	c->io++;
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)
-		if (bus_access(&c->vm->ports, run->io.port, data, run->io.size,
-			       run->io.direction == KVM_EXIT_IO_OUT))
+		if (access_port(c, run->io.port, data, run->io.size,
+				run->io.direction == KVM_EXIT_IO_OUT))
 			c->unclaimed++;
 }
 
@@ -106,8 +131,8 @@ static void serve_mmio(struct vm_cpu *c)
 	struct kvm_run *run = c->cpu.run;
 
 	c->mmio++;
-	if (bus_access(&c->vm->registers, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
-		       run->mmio.is_write))
+	if (access_register(c, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
+			    run->mmio.is_write))
 		c->unclaimed++;
 }
 
@@ -156,10 +181,13 @@ static void *cpu_main(void *arg)
 	struct vm *v = c->vm;
 
 	vcpu_adopt(&c->cpu);
+	int r = v->config.confine ? v->config.confine(VM_THREAD_VCPU) : 0;
+
+	if (r)
+		vm_end(v, VM_END_BROKEN, "jail of vCPU %u: %s", c->cpu.index, strerror(-r));
 	while (!atomic_load(&v->stopping)) {
 		uint64_t begin = now_ns();
-		int r = vcpu_enter(&c->cpu);
-
+		r = vcpu_enter(&c->cpu);
 		c->inside_ns += now_ns() - begin;
 		if (r == -EINTR) {
 			c->interrupted++;
@@ -191,6 +219,7 @@ static int load_kernel(struct vm *v, struct boot_entry *entry, struct err *e)
 	struct boot_image image = {
 		.file = file,
 		.size = (size_t)kernel.st_size,
+		.fd = v->config.kernel,
 		.initrd = v->config.initrd,
 		.initrd_size = (uint64_t)initrd.st_size,
 		.cmdline = v->config.cmdline,
@@ -230,10 +259,12 @@ static int add_cpus(struct vm *v, const struct boot_entry *entry, struct err *e)
 		struct vm_cpu *c = &v->cpu[i];
 
 		c->vm = v;
+		c->stats = -1;
 		r = vcpu_init(&c->cpu, &v->machine, i, e);
 		if (r)
 			break;
 		v->cpus++;
+		c->stats = kvm_stats_open(c->cpu.fd);
 		r = x86_vcpu_init(&v->machine, &c->cpu, template, v->config.vcpus, e);
 	}
 	return r ? r : x86_vcpu_start(&v->cpu[0].cpu, &v->mem, entry, e);
@@ -244,7 +275,7 @@ static void on_stop(struct loop_fd *s, uint32_t events)
 	struct vm *v = container_of(s, struct vm, stop_event);
 
 	(void)events;
-	loop_stop(&v->loop, 0);
+	loop_stop(&v->worker[VM_WORKER_MAIN].loop, 0);
 }
 
 static int check(const struct vm_config *c, struct err *e)
@@ -287,9 +318,11 @@ static int build(struct vm *v, struct err *e)
 	int r = check(&v->config, e);
 
 	if (!r)
-		r = loop_init(&v->loop);
+		r = vm_workers_init(v);
 	if (!r)
 		r = machine_init(&v->machine, v->config.kvm, e);
+	if (!r)
+		v->stats = kvm_stats_open(v->machine.vm);
 	if (!r)
 		r = add_memory(v, e);
 	if (!r)
@@ -325,9 +358,8 @@ struct vm *vm_new(const struct vm_config *config, struct err *e)
 	v->config = *config;
 	v->created_ns = now_ns();
 	v->machine.vm = -1;
-	v->loop.epfd = -1;
+	v->stats = -1;
 	v->mem.fd = -1;
-	list_init(&v->loop.timers);
 	pthread_mutex_init(&v->end_lock, NULL);
 	pthread_mutex_init(&v->pause_lock, NULL);
 	pthread_cond_init(&v->resumed, NULL);
@@ -377,10 +409,10 @@ void vm_stats(struct vm *v, struct vm_stats *stats)
 		stats->unclaimed += c->unclaimed;
 		stats->interrupted += c->interrupted;
 		stats->inside_ns += c->inside_ns;
-		if (kvm_stats_each(c->cpu.fd, add_stat, stats))
+		if (kvm_stats_read(c->stats, add_stat, stats))
 			stats->kernel_silent = true;
 	}
-	kvm_stats_each(v->machine.vm, add_stat, stats);
+	kvm_stats_read(v->stats, add_stat, stats);
 	vm_device_stats(v, stats);
 }
 
@@ -399,6 +431,7 @@ static int start_cpus(struct vm *v, struct err *e)
 static void join_cpus(struct vm *v)
 {
 	atomic_store(&v->stopping, true);
+	vm_calls_cancel(v);
 	vm_pause(v, false);
 	for (unsigned i = 0; i < v->cpus; i++) {
 		struct vm_cpu *c = &v->cpu[i];
@@ -413,17 +446,24 @@ static void join_cpus(struct vm *v)
 
 int vm_run(struct vm *v, struct vm_result *result, struct err *e)
 {
+	struct loop *loop = &v->worker[VM_WORKER_MAIN].loop;
+
 	v->stop_event = (struct loop_fd){ .fd = v->stop_fd, .fn = on_stop };
-	int r = loop_watch(&v->loop, &v->stop_event, EPOLLIN);
+	int r = loop_watch(loop, &v->stop_event, EPOLLIN);
 
 	if (!r && v->config.start)
-		r = v->config.start(&v->loop, v->config.arg);
+		r = v->config.start(loop, v->config.arg);
 	v->result.stats.setup_ns = now_ns() - v->created_ns;
 	if (!r)
-		r = start_cpus(v, e);
+		r = vm_workers_start(v, e);
 	if (!r)
-		r = loop_run(&v->loop);
+		r = start_cpus(v, e);
+	if (!r && v->config.confine)
+		r = v->config.confine(VM_THREAD_DEVICES);
+	if (!r)
+		r = loop_run(loop);
 	join_cpus(v);
+	vm_workers_stop(v);
 	vm_stats(v, &v->result.stats);
 	*result = v->result;
 	return r ? err_wrap(e, "virtual machine") : 0;
@@ -433,12 +473,15 @@ void vm_free(struct vm *v)
 {
 	if (!v)
 		return;
-	for (unsigned i = 0; i < v->cpus; i++)
+	for (unsigned i = 0; i < v->cpus; i++) {
+		close_fd(&v->cpu[i].stats);
 		vcpu_fini(&v->cpu[i].cpu);
+	}
+	close_fd(&v->stats);
 	vm_free_devices(v);
 	memory_fini(&v->mem);
 	machine_fini(&v->machine);
-	loop_fini(&v->loop);
+	vm_workers_fini(v);
 	close_fd(&v->stop_fd);
 	pthread_mutex_destroy(&v->end_lock);
 	pthread_mutex_destroy(&v->pause_lock);

@@ -10,7 +10,13 @@
 #include "os/loop.h"
 #include "storage/block.h"
 
-enum { VM_DISKS_MAX = 8, VM_PORTS_MAX = 8, VM_SHARES_MAX = 6, VM_VCPUS_MAX = 64, VM_REASONS_MAX = 32 };
+enum {
+	VM_DISKS_MAX = 8,
+	VM_PORTS_MAX = 8,
+	VM_SHARES_MAX = 6,
+	VM_VCPUS_MAX = 64,
+	VM_REASONS_MAX = 32
+};
 #define VM_MEMORY_MAX (1ull << 40)
 
 /* A byte pipe to the guest. Descriptors are not owned and do not block; -1: none. */
@@ -25,6 +31,9 @@ struct vm_share_config {
 	char tag[36]; /* what the guest mounts */
 	int in, out;
 };
+
+/* What the threads of a machine are: each asks the kernel for other things. */
+enum vm_thread { VM_THREAD_VCPU, VM_THREAD_BLOCK, VM_THREAD_DEVICES };
 
 /* Everything that the machine uses was opened by the caller. Pointers and descriptors outlive vm_run. */
 struct vm_config {
@@ -45,6 +54,9 @@ struct vm_config {
 	/* Called once in the device loop's thread before the guest runs; may be NULL. */
 	int (*start)(struct loop *loop, void *arg);
 	void *arg;
+	/* Called in each thread before it serves the guest, to take from it what it does not need; may be NULL. 0, or
+	 * -errno: then the guest does not run. */
+	int (*confine)(enum vm_thread thread);
 };
 
 enum vm_end {
@@ -56,13 +68,13 @@ enum vm_end {
 
 struct vm_stats {
 	uint64_t exits, io, mmio, unclaimed,
-		interrupted; /* `unclaimed`: accesses that nobody answers */
+		interrupted;		  /* `unclaimed`: accesses that nobody answers */
 	uint64_t balloon_target, balloon; /* bytes that the guest was asked to give back, and has */
 	uint64_t reported, deflated;	  /* bytes: found free by it; taken back; ever */
 	uint64_t memory_free, memory_available; /* bytes, as the guest said last */
-	uint64_t setup_ns;   /* vm_new to the guest's first instruction */
-	uint64_t inside_ns;  /* of all vCPUs in KVM_RUN ... */
-	uint64_t halted_ns;  /* ... and of it waiting for an interrupt, 0 where KVM does not tell */
+	uint64_t setup_ns;			/* vm_new to the guest's first instruction */
+	uint64_t inside_ns;			/* of all vCPUs in KVM_RUN ... */
+	uint64_t halted_ns; /* ... and of it waiting for an interrupt, 0 where KVM does not tell */
 	unsigned msrs_refused;
 	bool kernel_silent; /* KVM tells nothing of its own exits */
 	/* Exits that the kernel counted, with its names: those that it served by itself too. */

@@ -2,10 +2,12 @@
  * The devices of a vm: virtio behind register pages, doorbells and interrupt lines in the kernel.
  *
  * A driver's kick is an ioeventfd, a device's interrupt an irqfd: neither leaves the kernel on the guest's side.
- * All devices work on the thread of vm_run, through its event loop.
+ * All devices work through the event loops of workers (vm_worker.c).
  *
  * Trust: devices own what they were handed; rings are judged in virtio/. Threads: built before vCPUs run.
- * #syscalls: eventfd2 read write readv writev ioctl close
+ * #syscalls(start): eventfd2 ioctl close
+ * #syscalls(main,block): read write
+ * #syscalls(main): readv writev
  */
 #include <errno.h>
 #include <stdio.h>
@@ -65,11 +67,12 @@ static int add_bell(struct vm *v, struct vm_device *d, unsigned queue)
 	int r = kvm_ioeventfd(v->machine.vm, fd, d->mmio.range.base + VIRTIO_MMIO_QUEUE_NOTIFY, 4,
 			      true, queue, false);
 
-	return r < 0 ? r : loop_watch(&v->loop, &b->event, EPOLLIN);
+	return r < 0 ? r : loop_watch(&d->worker->loop, &b->event, EPOLLIN);
 }
 
 /* Takes over `device`; NULL is out of memory. */
-static int add_device(struct vm *v, struct virtio_device *device, struct err *e)
+static int add_device_on(struct vm *v, struct vm_worker *worker, struct virtio_device *device,
+			 struct err *e)
 {
 	unsigned i = v->devices;
 	struct vm_device *d = &v->device[i];
@@ -78,6 +81,7 @@ static int add_device(struct vm *v, struct virtio_device *device, struct err *e)
 		return err_sys(e, -ENOMEM, "device %u", i);
 	virtio_mmio_init(&d->mmio, device, (uint32_t)VM_MMIO_BASE + (uint64_t)i * VIRTIO_MMIO_SIZE,
 			 raise_line, d);
+	d->worker = worker;
 	v->devices++;
 	d->irq = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int r = d->irq < 0 ? -errno : kvm_irqfd(v->machine.vm, d->irq, VM_GSI_FIRST + i);
@@ -89,21 +93,27 @@ static int add_device(struct vm *v, struct virtio_device *device, struct err *e)
 	return r < 0 ? err_sys(e, r, "device %u (%s)", i, device->ops->name) : 0;
 }
 
+static int add_device(struct vm *v, struct virtio_device *device, struct err *e)
+{
+	return add_device_on(v, &v->worker[VM_WORKER_MAIN], device, e);
+}
+
 static int add_disk(struct vm *v, unsigned index, struct err *e)
 {
 	char serial[21];
 
 	snprintf(serial, sizeof(serial), "warren-%u", index);
 	struct virtio_device *d = virtio_block_new(&v->mem, steal_ptr(&v->config.disk[index]),
-						   serial);
-	int r = add_device(v, d, e), fd = d ? virtio_block_event_fd(d) : -1;
+						   serial, v->config.vcpus);
+	struct vm_worker *w = &v->worker[VM_WORKER_DISKS];
+	int r = add_device_on(v, w, d, e), fd = d ? virtio_block_event_fd(d) : -1;
 
 	if (r || fd < 0)
 		return r;
 	struct vm_device *on = &v->device[v->devices - 1];
 
 	on->disk_event = (struct loop_fd){ .fd = fd, .fn = on_disk };
-	r = loop_watch(&v->loop, &on->disk_event, EPOLLIN);
+	r = loop_watch(&w->loop, &on->disk_event, EPOLLIN);
 	return r ? err_sys(e, r, "disk %u", index) : 0;
 }
 
@@ -160,7 +170,7 @@ static void stream_init(struct vm *v, struct vm_stream *s, int in, int out)
 
 	*s = (struct vm_stream){
 		.stream.ops = &ops,
-		.loop = &v->loop,
+		.loop = &v->worker[VM_WORKER_MAIN].loop,
 		.in = { .fd = in, .fn = on_stream_in },
 		.out = { .fd = out, .fn = on_stream_out },
 	};
@@ -236,10 +246,10 @@ void vm_free_devices(struct vm *v)
 		struct vm_device *d = &v->device[i];
 
 		for (unsigned b = 0; b < d->bells; b++) {
-			loop_unwatch(&v->loop, &d->bell[b].event);
+			loop_unwatch(&d->worker->loop, &d->bell[b].event);
 			close_fd(&d->bell[b].event.fd);
 		}
-		loop_unwatch(&v->loop, &d->disk_event);
+		loop_unwatch(&d->worker->loop, &d->disk_event);
 		close_fd(&d->irq);
 		virtio_device_free(d->mmio.device);
 	}

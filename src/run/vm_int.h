@@ -25,8 +25,22 @@ struct vm_bell {
 	unsigned queue;
 };
 
+/* A thread that serves devices, and its loop: all of them but disks on vm_run's own, disks on another, so that a slow
+ * disk holds up nothing else and each needs few system calls. */
+struct vm_worker {
+	struct vm *vm;
+	struct loop loop;
+	int call_fd;
+	struct loop_fd call_event;
+	pthread_t thread;
+	bool has_thread;
+};
+
+enum { VM_WORKER_MAIN, VM_WORKER_DISKS, VM_WORKERS };
+
 struct vm_device {
 	struct virtio_mmio mmio;
+	struct vm_worker *worker;
 	int irq; /* eventfd of its interrupt line */
 	struct vm_bell bell[VM_QUEUES_MAX];
 	unsigned bells;
@@ -41,8 +55,22 @@ struct vm_stream {
 	bool ended;
 };
 
+/* An access that a vCPU leaves to a worker, and waits for. */
+struct vm_call {
+	_Atomic uint32_t busy;
+	struct vm_worker *worker;
+	const struct bus *bus;
+	uint64_t address;
+	void *data;
+	uint32_t len;
+	bool is_write;
+	int result;
+};
+
 struct vm_cpu {
 	struct vcpu cpu;
+	struct vm_call call;
+	int stats; /* KVM's counters, -1: none */
 	struct vm *vm;
 	pthread_t thread;
 	bool has_thread;
@@ -65,7 +93,8 @@ struct vm {
 	unsigned cpus;
 	uint64_t created_ns;
 
-	struct loop loop;
+	struct vm_worker worker[VM_WORKERS];
+	int stats; /* KVM's counters of the machine, -1: none */
 	int stop_fd;
 	struct loop_fd stop_event;
 	_Atomic bool stopping;
@@ -81,6 +110,18 @@ struct vm {
 int vm_add_devices(struct vm *v, struct err *e);
 void vm_free_devices(struct vm *v);
 void vm_device_stats(struct vm *v, struct vm_stats *stats);
+
+/* vm_worker.c */
+int vm_workers_init(struct vm *v);
+/* Starts those that have a thread of their own. */
+int vm_workers_start(struct vm *v, struct err *e);
+void vm_workers_stop(struct vm *v);
+void vm_workers_fini(struct vm *v);
+/* On a vCPU's thread: `w` makes the access, the vCPU waits. -ECANCELED when the machine stops meanwhile. */
+int vm_call(struct vm_cpu *c, struct vm_worker *w, const struct bus *bus, uint64_t address,
+	    void *data, uint32_t len, bool is_write);
+/* Lets vCPUs go that wait; `stopping` is set. */
+void vm_calls_cancel(struct vm *v);
 
 /* vm.c: the first reason wins. Any thread. */
 void vm_end(struct vm *v, enum vm_end end, const char *fmt, ...)

@@ -159,7 +159,7 @@ static void run_machine(struct guest_machine *g)
 		c.disks = 2;
 	}
 	for (unsigned i = 0; i < g->disks; i++) {
-		c.disk[c.disks].block = guest_disk_block(&g->disk[i], e);
+		c.disk[c.disks].block = guest_disk_block(&g->disk[i], block_raw_new, e);
 		if (!c.disk[c.disks].block)
 			guest_vmm_fail();
 		c.disk[c.disks++].name = g->disk[i].name;

@@ -3,10 +3,12 @@
  * struct vm_config, and it runs the machine.
  *
  * Trust: the guest is hostile; this process has nothing to lose but its descriptors. Threads: the main one
- * runs devices, one more a vCPU. #syscalls: open close
+ * runs devices, one disks, one more a vCPU. #syscalls: none
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/kvm.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -82,6 +84,39 @@ static const int calls[] = {
 #include "generated/jail_vm.h"
 };
 
+/* What is left of it to each kind of thread, from the tags of its files. */
+static const int vcpu_calls[] = {
+#include "generated/jail_vm_vcpu.h"
+};
+static const uint32_t vcpu_requests[] = {
+#include "generated/jail_vm_vcpu_ioctls.h"
+};
+static const int block_calls[] = {
+#include "generated/jail_vm_block.h"
+};
+static const uint32_t block_requests[] = {
+#include "generated/jail_vm_block_ioctls.h"
+};
+static const int main_calls[] = {
+#include "generated/jail_vm_main.h"
+};
+_Static_assert(ARRAY_SIZE(vcpu_calls) <= 12 && ARRAY_SIZE(block_calls) <= 22 &&
+		       ARRAY_SIZE(main_calls) <= 22,
+	       "a thread of the machine may do too much");
+
+static int confine(enum vm_thread thread)
+{
+	static const struct guest_jail_list list[] = {
+		[VM_THREAD_VCPU] = { vcpu_calls, ARRAY_SIZE(vcpu_calls), vcpu_requests,
+				     ARRAY_SIZE(vcpu_requests) },
+		[VM_THREAD_BLOCK] = { block_calls, ARRAY_SIZE(block_calls), block_requests,
+				      ARRAY_SIZE(block_requests) },
+		[VM_THREAD_DEVICES] = { main_calls, ARRAY_SIZE(main_calls), NULL, 0 },
+	};
+
+	return guest_jail_thread(&list[thread]);
+}
+
 static void add_share(struct vm_config *c, const struct guest_share *share)
 {
 	struct vm_share_config *s = &c->share[c->shares];
@@ -106,11 +141,13 @@ static void run_machine(struct guest_machine *g)
 		.cmdline = g->cmdline,
 		.memory = g->memory,
 		.vcpus = g->vcpus,
+		.cpu = g->cpu[0] ? g->cpu : NULL,
 		.port = { { "console", true, g->console, g->console },
 			  { "agent", false, g->agent, g->agent } },
 		.ports = 2,
 		.disks = 1,
 		.start = guest_vmm_watch,
+		.confine = confine,
 	};
 
 	for (unsigned i = 0; i < g->shares; i++)
@@ -129,7 +166,7 @@ static void run_machine(struct guest_machine *g)
 		guest_vmm_fail();
 	}
 	for (unsigned i = 0; i < g->disks; i++) {
-		c.disk[c.disks] = guest_disk_block(&g->disk[i], e);
+		c.disk[c.disks] = guest_disk_block(&g->disk[i], block_uring_new, e);
 		if (!c.disk[c.disks++])
 			guest_vmm_fail();
 	}

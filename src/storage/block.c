@@ -8,7 +8,7 @@
  * on it.
  *
  * Trust: offsets and lengths come from guests. Threads: one at a time for each disk.
- * #syscalls: poll
+ * #syscalls(start): poll
  */
 #include "storage/block.h"
 
@@ -110,13 +110,25 @@ static int io_run(struct block *b, const struct block_io *io)
 void block_submit(struct block *b, struct block_io *io)
 {
 	io->result = io_check(b, io);
-	if (io->result == 0 && b->ops->submit) {
+	if (io->result == 0 && b->ops->submit && (io->len || io->op == BLOCK_FLUSH)) {
 		b->ops->submit(b, io);
 		return;
 	}
 	if (io->result == 0)
 		io->result = io_run(b, io);
 	io->done(io);
+}
+
+void block_kick(struct block *b)
+{
+	if (b->ops->kick)
+		b->ops->kick(b);
+}
+
+void block_rush(struct block *b)
+{
+	if (b->ops->rush)
+		b->ops->rush(b);
 }
 
 void block_reap(struct block *b)
@@ -139,6 +151,7 @@ static int io_wait(struct block *b, struct waiter *w)
 {
 	w->io.done = waiter_done;
 	block_submit(b, &w->io);
+	block_kick(b);
 	while (!w->finished) {
 		struct pollfd p = { .fd = b->event_fd, .events = POLLIN };
 

@@ -35,6 +35,10 @@ struct block_io {
 	/* Called exactly once, by the thread that submits or that calls block_reap, perhaps before
 	 * block_submit returns. May submit again. */
 	void (*done)(struct block_io *io);
+	/* The back end's, from block_submit to `done`. */
+	struct block_io *next;
+	uint64_t moved; /* bytes done so far */
+	struct iovec rest;
 };
 
 /* What a back end provides. Ranges, alignment and read-only were checked before. Each returns 0 or
@@ -49,7 +53,9 @@ struct block_ops {
 	int (*zero)(struct block *b, uint64_t offset, uint64_t len,
 		    bool unmap);			      /* NULL, -EOPNOTSUPP: writes */
 	void (*submit)(struct block *b, struct block_io *io); /* NULL: synchronous */
-	void (*reap)(struct block *b);			      /* completes what is ready */
+	void (*kick)(struct block *b); /* hands over what was submitted; NULL: submit does */
+	void (*reap)(struct block *b); /* completes what is ready */
+	void (*rush)(struct block *b); /* begins all that waits by its own will; may be NULL */
 	void (*free)(struct block *b);
 };
 
@@ -65,7 +71,11 @@ struct block {
 /* Starts a request; errors, also of arguments (-EINVAL, -EROFS), arrive in `done`. One thread at a
  * time for each disk, unless the back end says otherwise (raw does). */
 void block_submit(struct block *b, struct block_io *io);
+/* After the last of several block_submit: what was submitted need not begin before. */
+void block_kick(struct block *b);
 void block_reap(struct block *b);
+/* What rate limits hold back begins now: its submitter wants to end. */
+void block_rush(struct block *b);
 
 /* The same, waiting. 0 or -errno. Beyond the end, or not in sectors: -EINVAL; write to a read-only
  * disk: -EROFS. */
@@ -82,6 +92,19 @@ void block_free(struct block *b);
 
 /* A regular file or block device as it is. Takes over `fd` (also on failure). NULL with `e` set. */
 struct block *block_raw_new(int fd, bool read_only, struct err *e);
+
+/* The same by io_uring: requests run side by side and begin with block_kick. Where the kernel has no io_uring or
+ * forbids it, and for devices without it, this is block_raw_new. */
+struct block *block_uring_new(int fd, bool read_only, struct err *e);
+
+/* Requests and bytes a second; 0: any number. A second's worth may come at once. */
+struct block_limits {
+	uint64_t iops, bps;
+};
+
+/* Lets requests through at the limits' pace, flushes always. Takes over `inner`, also on failure. NULL with `e` set. */
+struct block *block_limit_new(struct block *inner, const struct block_limits *limits,
+			      struct err *e);
 
 /* A qcow2 image (version 2 or 3). Takes over `fd` (also on failure). `backing` is the opened
  * backing disk or NULL; an image that names a backing file and is given none is refused, and so is

@@ -14,8 +14,8 @@
  *
  * Trust: the image is hostile (wire/qcow2.h judges it); so are offsets from the guest (block.c judges them).
  * The backing file is only ever the one that the caller opened. Threads: one at a time.
- * #syscalls: pread64 pwrite64 preadv pwritev fdatasync ftruncate
- * #syscalls(start): fstat close
+ * #syscalls: preadv pwritev fdatasync ftruncate
+ * #syscalls(start): pread64 fstat close
  */
 #include <endian.h>
 #include <errno.h>

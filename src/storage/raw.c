@@ -6,7 +6,7 @@
  * Trust: offsets were judged in block.c. Threads: any number at once, there is no state.
  * #syscalls: preadv pwritev fdatasync fallocate ioctl
  * #syscalls(start): fstat close
- * #ioctls(disk): BLKDISCARD BLKZEROOUT
+ * #ioctls(disk,block): BLKDISCARD BLKZEROOUT
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,10 @@
  * says so, in whatever order. Layout is never assumed (VERSION_1 implies any layout): header, data and status
  * are found by byte counts.
  *
- * Implemented of virtio 1.2: 5.2.3 RO, BLK_SIZE, SEG_MAX, FLUSH, DISCARD, WRITE_ZEROES; 5.2.6 IN, OUT, FLUSH,
+ * Queues share the slots and the disk; a request goes back to the queue that it came from. Requests of one round are
+ * handed to the disk together (block_kick), and what is complete then is told by one interrupt.
+ *
+ * Implemented of virtio 1.2: 5.2.3 RO, BLK_SIZE, SEG_MAX, FLUSH, MQ, DISCARD, WRITE_ZEROES; 5.2.6 IN, OUT, FLUSH,
  * GET_ID, DISCARD, WRITE_ZEROES, UNSUPP for others; 5.2.6.2 sector ranges checked before the disk sees them.
  *
  * Trust: header and ranges are copied, then judged. Data goes straight between guest memory and the disk.
@@ -29,13 +32,14 @@ struct request {
 	struct block_io io;
 	struct iovec data[VIRTQ_IOV_MAX];
 	struct virtio_block *owner;
+	struct virtq *queue;
 	uint32_t written; /* bytes of the writable part, status included */
 	struct request *next;
 };
 
 struct virtio_block {
 	struct virtio_device dev;
-	struct virtq queue;
+	struct virtq queue[VIRTIO_BLOCK_QUEUES_MAX];
 	struct block *disk;
 	char serial[VIRTIO_BLK_ID_BYTES];
 	struct virtio_blk_config config;
@@ -60,7 +64,7 @@ static void give_back(struct request *r, uint8_t status)
 	struct virtio_block *b = r->owner;
 
 	virtq_scatter(&r->chain, r->chain.writable_len - 1, &status, 1);
-	virtq_push(&b->queue, &r->chain, r->written);
+	virtq_push(r->queue, &r->chain, r->written);
 	r->next = b->free;
 	b->free = r;
 	b->busy--;
@@ -192,38 +196,52 @@ static void dispatch(struct request *r, const struct virtio_blk_req *h)
 }
 
 /* Takes requests until the queue or the slots are empty. */
-static void work(struct virtio_block *b)
+static void work(struct virtio_block *b, struct virtq *q)
 {
-	while (b->free && !b->draining) {
+	while (b->free && !b->draining && q->ready) {
 		struct request *r = b->free;
 		struct virtio_blk_req header;
 
-		if (virtq_pop(&b->queue, &r->chain) <= 0)
+		if (virtq_pop(q, &r->chain) <= 0)
 			break;
 		if (virtq_gather(&r->chain, 0, &header, sizeof(header)) != sizeof(header) ||
 		    !r->chain.writable_len) {
-			b->queue.broken = "a block request without header or status";
+			q->broken = "a block request without header or status";
 			break;
 		}
 		b->free = r->next;
 		b->busy++;
+		r->queue = q;
 		r->written = 1;
 		dispatch(r, &header);
 	}
-	if (b->queue.broken)
+	if (q->broken)
 		virtio_device_fail(&b->dev);
-	virtio_device_signal(&b->dev, &b->queue);
+	block_kick(b->disk);
+}
+
+static void serve(struct virtio_block *b, struct virtq *q)
+{
+	do {
+		virtq_hush(q);
+		work(b, q);
+	} while (virtq_listen(q) && b->free && !q->broken);
+}
+
+/* Completions may be for any of them. */
+static void signal_all(struct virtio_block *b)
+{
+	for (unsigned i = 0; i < b->dev.queues_n; i++)
+		if (b->queue[i].ready)
+			virtio_device_signal(&b->dev, &b->queue[i]);
 }
 
 static void notify(struct virtio_device *d, unsigned queue)
 {
 	struct virtio_block *b = block_of(d);
 
-	(void)queue;
-	do {
-		virtq_hush(&b->queue);
-		work(b);
-	} while (virtq_listen(&b->queue) && b->free && !b->queue.broken);
+	serve(b, &b->queue[queue]);
+	signal_all(b);
 }
 
 /* Requests in flight still point into guest memory: wait for them. */
@@ -232,6 +250,7 @@ static void reset(struct virtio_device *d)
 	struct virtio_block *b = block_of(d);
 
 	b->draining = true;
+	block_rush(b->disk);
 	while (b->busy)
 		block_reap(b->disk);
 	b->draining = false;
@@ -256,9 +275,11 @@ static const struct virtio_ops ops = {
 };
 
 struct virtio_device *virtio_block_new(const struct memory *mem, struct block *disk,
-				       const char *serial)
+				       const char *serial, unsigned queues)
 {
 	struct virtio_block *b = calloc(1, sizeof(*b));
+
+	queues = MIN(MAX(queues, 1u), (unsigned)VIRTIO_BLOCK_QUEUES_MAX);
 
 	if (!b) {
 		block_free(disk);
@@ -267,12 +288,14 @@ struct virtio_device *virtio_block_new(const struct memory *mem, struct block *d
 	uint64_t features = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
 			    1ull << VIRTIO_BLK_F_FLUSH;
 
+	if (queues > 1)
+		features |= 1ull << VIRTIO_BLK_F_MQ;
 	if (disk->read_only)
 		features |= 1ull << VIRTIO_BLK_F_RO;
 	else
 		features |= 1ull << VIRTIO_BLK_F_WRITE_ZEROES |
 			    (disk->can_discard ? 1ull << VIRTIO_BLK_F_DISCARD : 0);
-	virtio_device_init(&b->dev, &ops, mem, &b->queue, 1, VIRTQ_MAX, features, 60);
+	virtio_device_init(&b->dev, &ops, mem, b->queue, queues, VIRTQ_MAX, features, 60);
 	b->disk = disk;
 	memcpy(b->serial, serial,
 	       MIN(strlen(serial), sizeof(b->serial))); /* 5.2.6: no NUL when full */
@@ -280,7 +303,7 @@ struct virtio_device *virtio_block_new(const struct memory *mem, struct block *d
 		.capacity = htole64(disk->size / BLOCK_SECTOR),
 		.seg_max = htole32(VIRTQ_IOV_MAX - 2),
 		.blk_size = htole32(BLOCK_SECTOR),
-		.num_queues = htole16(1),
+		.num_queues = htole16((uint16_t)queues),
 		.max_discard_sectors = htole32(MAX_RANGE_SECTORS),
 		.max_discard_seg = htole32(1),
 		.discard_sector_alignment = htole32(8),
@@ -307,6 +330,9 @@ void virtio_block_reap(struct virtio_device *d)
 
 	pthread_mutex_lock(&d->lock);
 	block_reap(b->disk);
-	work(b); /* slots came free */
+	for (unsigned i = 0; i < d->queues_n; i++) /* slots came free */
+		if (b->queue[i].ready && !b->queue[i].broken)
+			serve(b, &b->queue[i]);
+	signal_all(b);
 	pthread_mutex_unlock(&d->lock);
 }

@@ -2,7 +2,8 @@
  * The entropy device (virtio 1.2, 5.4): the guest offers buffers, the host fills them with random bytes.
  *
  * Trust: a guest may ask as often as it likes; a buffer is filled up to 4 KB a time, and one kick serves at
- * most one ring. Threads: under the device's lock. #syscalls: getrandom futex
+ * most one ring. Threads: under the device's lock. #syscalls: futex
+ * #syscalls(main): getrandom
  */
 #include "virtio/entropy.h"
 

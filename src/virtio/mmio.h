@@ -19,6 +19,13 @@ struct virtio_mmio {
 	uint32_t device_features_sel, driver_features_sel, queue_sel;
 };
 
+/* Whether a write there makes the device act, so that it belongs on the device's own thread. */
+static inline bool virtio_mmio_acts(uint64_t offset)
+{
+	return offset == VIRTIO_MMIO_STATUS || offset == VIRTIO_MMIO_QUEUE_NOTIFY ||
+	       offset >= VIRTIO_MMIO_CONFIG;
+}
+
 /* Puts `d` behind registers at `base`. */
 void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *d, uint64_t base,
 		      void (*raise)(void *arg), void *arg);

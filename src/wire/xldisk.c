@@ -107,6 +107,24 @@ static int take_backing(struct xl_disk *d, const char *v, struct err *e)
 	return copy(d->backing, sizeof(d->backing), v, strlen(v), "backing", e);
 }
 
+static int take_rate(uint64_t *rate, const char *what, const char *v, struct err *e)
+{
+	if (str_to_size(v, rate) < 0)
+		return err_set(e, -EINVAL, "%s '%s': a number a second, such as 500 or 10M", what,
+			       v);
+	return 0;
+}
+
+static int take_iops(struct xl_disk *d, const char *v, struct err *e)
+{
+	return take_rate(&d->iops, "iops", v, e);
+}
+
+static int take_bps(struct xl_disk *d, const char *v, struct err *e)
+{
+	return take_rate(&d->bps, "bps", v, e);
+}
+
 /* How Xen would reach it: here there is one way. */
 static int ignore(struct xl_disk *d, const char *v, struct err *e)
 {
@@ -120,7 +138,7 @@ static const struct part {
 } parts[] = {
 	{ "target", take_target }, { "format", take_format },	{ "vdev", take_vdev },
 	{ "access", take_access }, { "backing", take_backing }, { "devtype", take_device_type },
-	{ "backendtype", ignore },
+	{ "backendtype", ignore }, { "iops", take_iops },	{ "bps", take_bps },
 };
 
 /* Words that stand alone and change nothing here. */
@@ -199,10 +217,12 @@ char *xl_disk_format(const struct xl_disk *d, const char *path)
 	static const char *const formats[] = { "", "format=raw,", "format=qcow2," };
 	char *text;
 
-	return asprintf(&text, "%s%s%s%saccess=%s,%s%s%starget=%s", formats[d->format],
-			d->vdev[0] ? "vdev=" : "", d->vdev, d->vdev[0] ? "," : "",
-			d->read_only ? "ro" : "rw", d->backing[0] ? "backing=" : "", d->backing,
-			d->backing[0] ? "," : "", path) < 0
+	return asprintf(&text, "%s%s%s%saccess=%s,iops=%llu,bps=%llu,%s%s%starget=%s",
+			formats[d->format], d->vdev[0] ? "vdev=" : "", d->vdev,
+			d->vdev[0] ? "," : "", d->read_only ? "ro" : "rw",
+			(unsigned long long)d->iops, (unsigned long long)d->bps,
+			d->backing[0] ? "backing=" : "", d->backing, d->backing[0] ? "," : "",
+			path) < 0
 		       ? NULL
 		       : text;
 }

@@ -1,9 +1,10 @@
 /* A disk as xl.cfg(5) and `--disk` write it (xl-disk-configuration(5), the part that is known here):
  * "PATH,FORMAT,VDEV,ACCESS" in this order, or "format=qcow2,vdev=xvda,access=ro,target=PATH", or both
- * mixed; also the old "phy:PATH,VDEV,ACCESS". Pure. */
+ * mixed; "iops=100,bps=10M" are limits of our own; also the old "phy:PATH,VDEV,ACCESS". Pure. */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -15,6 +16,7 @@ struct xl_disk {
 	char vdev[8]; /* "xvda" to "xvdp"; "": any */
 	bool read_only;
 	char backing[4096]; /* directory that the image's backing files may be in; "": its own */
+	uint64_t iops, bps; /* at most, a second; 0: any number */
 };
 
 /* 0, or -EINVAL or -EOPNOTSUPP with `e` naming the part. */

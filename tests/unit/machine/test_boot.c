@@ -64,6 +64,7 @@ static struct boot_image image_of(enum boot_protocol protocol)
 	return (struct boot_image){
 		.file = file,
 		.size = sizeof(file),
+		.fd = -1,
 		.initrd = -1,
 		.cmdline = "quiet x=1",
 		.protocol = protocol,

@@ -1,4 +1,5 @@
 /* The block device behind its registers, over a memory file. Names of tests quote virtio 1.2. */
+#include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 
 enum {
 	SECTORS = 64,
+	QUEUES = 2,
 	HEADER = DRIVER_DATA,
 	STATUS = DRIVER_DATA + 0x100,
 	BODY = DRIVER_DATA + 0x1000
@@ -25,10 +27,10 @@ static int begin_with(void **state, bool read_only)
 	assert_int_equal(ftruncate(file, SECTORS * 512), 0);
 	for (int i = 0; i < SECTORS; i++)
 		assert_int_equal(pwrite(file, &(char){ (char)('A' + i % 26) }, 1, i * 512), 1);
-	struct block *b = block_raw_new(dup(file), read_only, &e);
+	struct block *b = block_uring_new(dup(file), read_only, &e);
 
 	assert_non_null(b);
-	driver_attach(&d, virtio_block_new(&d.mem, b, "serial-number-of-20b"), 0);
+	driver_attach(&d, virtio_block_new(&d.mem, b, "serial-number-of-20b", QUEUES), 0);
 	*state = &d;
 	return 0;
 }
@@ -48,6 +50,22 @@ static int end(void **state)
 	driver_detach(*state);
 	close(file);
 	return 0;
+}
+
+/* The device thread's part: takes what the disk has completed, until a buffer came back. -1: none does. */
+static int64_t settle_on(struct driver *d, unsigned q)
+{
+	struct pollfd p = { .fd = virtio_block_event_fd(d->dev), .events = POLLIN };
+	int64_t r;
+
+	while ((r = driver_take(d, q)) < 0 && p.fd >= 0 && poll(&p, 1, 2000) == 1)
+		virtio_block_reap(d->dev);
+	return r;
+}
+
+static int64_t settle(struct driver *d)
+{
+	return settle_on(d, 0);
 }
 
 static void header(struct driver *d, uint32_t type, uint64_t sector)
@@ -70,7 +88,7 @@ static int request(struct driver *d, uint32_t type, uint64_t sector, uint32_t le
 
 	header(d, type, sector);
 	driver_offer(d, 0, len ? p : bare, len ? 3 : 2);
-	assert_true(driver_take(d, 0) >= 1);
+	assert_true(settle(d) >= 1);
 	return *(uint8_t *)guest(d, STATUS);
 }
 
@@ -102,7 +120,7 @@ static void used_length_counts_what_was_written(void **state)
 
 	header(d, VIRTIO_BLK_T_IN, 0);
 	driver_offer(d, 0, p, 3);
-	assert_int_equal(driver_take(d, 0), 513);
+	assert_int_equal(settle(d), 513);
 	assert_int_equal(driver_take(d, 0), -1);
 }
 
@@ -117,7 +135,7 @@ static void any_layout_of_descriptors(void **state)
 
 	header(d, VIRTIO_BLK_T_IN, 1);
 	driver_offer(d, 0, p, 5);
-	assert_int_equal(driver_take(d, 0), 1025);
+	assert_int_equal(settle(d), 1025);
 	assert_int_equal(*(char *)guest(d, BODY), 'B');
 	assert_int_equal(*(char *)guest(d, BODY + 512), 'C');
 	assert_int_equal(*(char *)guest(d, BODY + 1024), VIRTIO_BLK_S_OK);
@@ -225,6 +243,44 @@ static void headless_requests_break_the_queue(void **state)
 	}
 }
 
+/* 5.2.5.1: every queue takes requests, and they come back where they were offered. */
+static void every_queue_serves(void **state)
+{
+	struct driver *d = *state;
+	const struct piece p[] = { { HEADER, 16, false },
+				   { BODY, 512, true },
+				   { STATUS, 1, true } };
+	uint16_t queues;
+
+	driver_start(d, 1ull << VIRTIO_BLK_F_MQ);
+	d->dev->ops->config_read(d->dev, offsetof(struct virtio_blk_config, num_queues), &queues,
+				 2);
+	assert_int_equal(le16toh(queues), QUEUES);
+	header(d, VIRTIO_BLK_T_IN, 2);
+	driver_offer(d, 1, p, 3);
+	assert_int_equal(settle_on(d, 1), 513);
+	assert_int_equal(*(char *)guest(d, BODY), 'C');
+	assert_int_equal(driver_take(d, 0), -1);
+}
+
+/* A driver that goes away with requests under way gets none of them later (2.4). */
+static void reset_waits_for_the_disk(void **state)
+{
+	struct driver *d = *state;
+	const struct piece p[] = { { HEADER, 16, false },
+				   { BODY, 512, true },
+				   { STATUS, 1, true } };
+
+	header(d, VIRTIO_BLK_T_IN, 2);
+	driver_offer(d, 0, p, 3);
+	reg_write(d, VIRTIO_MMIO_STATUS, 0);
+	memset(guest(d, BODY), 'x', 512);
+	virtio_block_reap(d->dev);
+	assert_int_equal(*(char *)guest(d, BODY), 'x');
+	driver_start(d, 0);
+	assert_int_equal(driver_take(d, 0), -1);
+}
+
 static void config_tells_the_capacity(void **state)
 {
 	struct driver *d = *state;
@@ -248,6 +304,8 @@ int main(void)
 		TEST(get_id_gives_the_serial),
 		TEST(write_zeroes),
 		TEST(headless_requests_break_the_queue),
+		TEST(every_queue_serves),
+		TEST(reset_waits_for_the_disk),
 		TEST(config_tells_the_capacity),
 		cmocka_unit_test_setup_teardown(read_only_disks_refuse_writes, begin_read_only,
 						end),
