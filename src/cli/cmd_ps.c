@@ -28,8 +28,8 @@ struct settings {
 static const struct opt opts[] = {
 	OPT_BOOL('a', "all", T, all, "Show those that have ended too"),
 	OPT_LIST('f', "filter", "NAME=VALUE", T, filters,
-		 "id, name, label, status, exited, ancestor, before, since, network, volume, "
-		 "isolation"),
+		 "id, name, label, status, health, exited, ancestor, before, since, network, "
+		 "volume, isolation"),
 	OPT_STRING(0, "format", "table|json|TEMPLATE", T, format, "How to print"),
 	OPT_INT('n', "last", "NUMBER", T, last, "Show the last ones created"),
 	OPT_BOOL('l', "latest", T, latest, "Show the last one created"),

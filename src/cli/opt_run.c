@@ -125,6 +125,18 @@ static int wish_disk(const char *value, void *dest, struct err *e)
 	OPT_STRING(0, "stop-timeout", "SECONDS", T, stop_timeout, \
 		   "Time until SIGKILL, -1: never (10)"), \
 	OPT_DURATION(0, "timeout", "TIME", T, timeout_ns, "End it after this time, exit status 124"), \
+	OPT_STRING(0, "health-cmd", "COMMAND", T, health.cmd, \
+		   "Ask with this command how the instance is; none: do not ask"), \
+	OPT_DURATION(0, "health-interval", "TIME", T, health.interval, "Time between checks (30s)"), \
+	OPT_DURATION(0, "health-timeout", "TIME", T, health.timeout, \
+		     "A check that takes longer has failed (30s)"), \
+	OPT_STRING(0, "health-retries", "NUMBER", T, health.retries, \
+		   "Failures in a row that make it unhealthy (3)"), \
+	OPT_DURATION(0, "health-start-period", "TIME", T, health.start_period, \
+		     "Failures do not count this long after the start"), \
+	OPT_DURATION(0, "health-start-interval", "TIME", T, health.start_interval, \
+		     "Time between checks in the start period (5s)"), \
+	OPT_BOOL(0, "no-healthcheck", T, health.none, "Without the image's check"), \
 	OPT_STRING(0, "cidfile", "FILE", T, cidfile, "Write the instance's id to a new file", \
 		   .complete = COMPLETE_FILE), \
 	OPT_STRING(0, "log-driver", "DRIVER", T, log_driver, "json-file or none"), \
@@ -205,6 +217,7 @@ int run_create(const struct run_settings *set, int argc, char **argv, const char
 		.log_opts = &set->log_opts,
 		.publish = &set->publish,
 		.timeout_ns = set->timeout_ns,
+		.health = &set->health,
 	};
 	bool no_image = false;
 	int r = wish_isolation(set, &l.isolation, e);

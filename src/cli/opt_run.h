@@ -14,6 +14,7 @@ struct run_settings {
 	struct strlist log_opts, publish;
 	bool publish_all, rm;
 	uint64_t timeout_ns;
+	struct health_wish health;
 	struct strlist attach; /* run -a: stdin, stdout, stderr */
 	/* run only */
 	const char *id; /* not an option: that of the keeper that waits already */

@@ -97,6 +97,11 @@ static bool by_volume(struct subject *s, const char *v)
 	return false;
 }
 
+static bool by_health(struct subject *s, const char *v)
+{
+	return streq(s->rec.health_status ? s->rec.health_status : "none", v);
+}
+
 static bool by_isolation(struct subject *s, const char *v)
 {
 	return s->in.wall && streq(s->in.wall, v);
@@ -110,6 +115,7 @@ static const struct kind {
 	{ "ancestor", by_ancestor, false, false },
 	{ "before", NULL, true, false },
 	{ "exited", by_exited, true, false },
+	{ "health", by_health, false, false },
 	{ "id", by_id, false, false },
 	{ "isolation", by_isolation, false, false },
 	{ "label", by_label, false, true },

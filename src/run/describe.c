@@ -69,6 +69,17 @@ int64_t describe_age(const char *rfc3339)
 	return now.tv_sec > t.tv_sec ? now.tv_sec - t.tv_sec : 0;
 }
 
+/* As docker's ps shows it. */
+static const char *health_words(const struct subject *s)
+{
+	const char *h = s->rec.health_status;
+
+	return !h		       ? ""
+	       : streq(h, "healthy")   ? " (healthy)"
+	       : streq(h, "unhealthy") ? " (unhealthy)"
+				       : " (health: starting)";
+}
+
 void describe_status(struct subject *s, char *out, size_t size)
 {
 	enum subject_status st = subject_status(s);
@@ -84,7 +95,8 @@ void describe_status(struct subject *s, char *out, size_t size)
 		snprintf(out, size, "Created");
 		break;
 	case SUBJECT_RUNNING:
-		snprintf(out, size, "Up %s%s", time, subject_orphaned(s) ? " (no keeper)" : "");
+		snprintf(out, size, "Up %s%s%s", time, subject_orphaned(s) ? " (no keeper)" : "",
+			 health_words(s));
 		break;
 	case SUBJECT_PAUSED:
 		snprintf(out, size, "Up %s (Paused)", time);

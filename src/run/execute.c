@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ struct relay {
 	int signals;
 	int in, out[2]; /* our ends; with a terminal all are its master */
 	bool input_open;
+	uint64_t deadline;			     /* 0: none */
 	unsigned char wait[PIECE + DETACH_KEYS_MAX]; /* input that was not taken yet */
 	size_t wait_at, wait_n;
 };
@@ -281,6 +283,12 @@ static void take_output(struct relay *r, int i)
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
+	struct buf *to = r->x->capture;
+
+	if (n > 0 && to) {
+		buf_add(to, piece, MIN((size_t)n, to->max - to->len));
+		return;
+	}
 	if (n > 0 && write_full(i ? STDERR_FILENO : STDOUT_FILENO, piece, (size_t)n) != -EPIPE)
 		return;
 	close_fd(&r->out[i]);
@@ -299,6 +307,17 @@ static void drain(struct relay *r)
 	}
 }
 
+/* Milliseconds for poll; -1: for ever. */
+static int time_left(const struct relay *r)
+{
+	uint64_t now = now_ns();
+
+	if (!r->deadline)
+		return -1;
+	return now >= r->deadline ? 0
+				  : (int)MIN((r->deadline - now) / 1000000 + 1, (uint64_t)INT_MAX);
+}
+
 /* True: the user left. */
 static bool converse(struct relay *r)
 {
@@ -313,7 +332,14 @@ static bool converse(struct relay *r)
 			{ .fd = r->out[1], .events = POLLIN },
 		};
 
-		if (poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
+		int left = time_left(r);
+
+		if (!left) {
+			*r->x->timed_out = true;
+			syscall(SYS_pidfd_send_signal, r->p.pidfd, SIGKILL, NULL, 0);
+			return false;
+		}
+		if (poll(p, ARRAY_SIZE(p), left) < 0 && errno != EINTR)
 			return false;
 		if (p[1].revents)
 			take_signal(r);
@@ -423,6 +449,7 @@ int execute_run(const struct execute *x, int *status, struct err *e)
 			    .mode = TTY_MODE_INIT,
 			    .keys = x->keys,
 			    .signals = -1,
+			    .deadline = x->timeout_ns ? now_ns() + x->timeout_ns : 0,
 			    .in = -1,
 			    .out = { -1, -1 } };
 	s = begin(&r, status, e);

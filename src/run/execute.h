@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "run/detach.h"
@@ -17,6 +18,10 @@ struct execute {
 	const char *workdir; /* NULL: the instance's */
 	struct strlist env;  /* "K=V", or "K" to take it from our own environment */
 	struct detach_keys keys;
+	struct buf
+		*capture; /* what it prints goes here, as much as fits; NULL: to our own streams */
+	uint64_t timeout_ns; /* then it is killed and `*timed_out` set; 0: none */
+	bool *timed_out;
 };
 
 /* Runs it. `*status`: its exit status, or what a failure to run it means (126, 127, 125). 0 or -errno. */

@@ -70,6 +70,31 @@ static json_object *pairs(const struct strlist *l)
 	return o;
 }
 
+static json_object *health(struct subject *s)
+{
+	json_object *o = json_object_new_object(), *log = json_object_new_array();
+
+	add(o, "Status", text(s->rec.health_status));
+	add(o, "FailingStreak", number(s->rec.health_streak));
+	for (size_t i = 0; i < s->rec.health_log.n; i++)
+		json_object_array_add(log, json_tokener_parse(s->rec.health_log.v[i]));
+	add(o, "Log", log);
+	return o;
+}
+
+static json_object *health_check(struct subject *s)
+{
+	json_object *o = json_object_new_object();
+
+	add(o, "Test", list_of(&s->rec.health_test, 0));
+	add(o, "Interval", number(s->rec.health_interval_ms * 1000000));
+	add(o, "Timeout", number(s->rec.health_timeout_ms * 1000000));
+	add(o, "StartPeriod", number(s->rec.health_start_period_ms * 1000000));
+	add(o, "StartInterval", number(s->rec.health_start_interval_ms * 1000000));
+	add(o, "Retries", number(s->rec.health_retries));
+	return o;
+}
+
 static json_object *state(struct subject *s)
 {
 	enum subject_status st = subject_status(s);
@@ -94,6 +119,8 @@ static json_object *state(struct subject *s)
 		add(o, "Error", text(s->rec.error));
 	add(o, "StartedAt", text(s->rec.started ? s->rec.started : ZERO_TIME));
 	add(o, "FinishedAt", text(s->rec.finished ? s->rec.finished : ZERO_TIME));
+	if (s->rec.health_status)
+		add(o, "Health", health(s));
 	return o;
 }
 
@@ -178,6 +205,8 @@ static json_object *config(struct subject *s, const struct oci_spec *spec)
 	add(o, "Image", text(s->rec.image ? s->rec.image : s->rec.rootfs));
 	add(o, "WorkingDir", text(p ? p->cwd : NULL));
 	add(o, "Labels", pairs(&s->rec.labels));
+	if (s->rec.health_test.n)
+		add(o, "Healthcheck", health_check(s));
 	add(o, "StopSignal", text(s->rec.stop_signal));
 	add(o, "StopTimeout",
 	    number(s->rec.stop_timeout_ms < 0 ? -1 : s->rec.stop_timeout_ms / 1000));

@@ -48,6 +48,7 @@ static void finish(struct keeper *k)
 	close_fd(&k->listener.fd);
 	loop_disarm(&k->kill_timer);
 	loop_disarm(&k->timeout_timer);
+	loop_disarm(&k->health_timer);
 	keeper_leave_if_idle(k);
 }
 
@@ -138,6 +139,7 @@ static void begin_end(struct keeper *k)
 	k->phase = PHASE_ENDING;
 	loop_disarm(&k->kill_timer);
 	loop_disarm(&k->timeout_timer);
+	loop_disarm(&k->health_timer);
 	k->will_restart = wants_restart(k);
 	if (now_ns() - k->started_at >= RAN_WELL)
 		k->delay = 0;
@@ -189,6 +191,8 @@ static void started(struct keeper *k, struct job *j)
 		if (c->creator)
 			client_send(c, &m);
 	}
+	if (j->report.health_ms)
+		loop_arm(&k->loop, &k->health_timer, j->report.health_ms * MS);
 	if (k->set.timeout_ns)
 		loop_arm(&k->loop, &k->timeout_timer, k->set.timeout_ns);
 	/* It may have ended before its report was read. */
@@ -225,6 +229,10 @@ static void job_done(struct keeper *k, struct job *j)
 		clients_exit(k, k->status, false, false);
 		k->init_ended = true;
 		finish(k);
+		break;
+	case JOB_HEALTH:
+		if (k->phase == PHASE_RUNNING && j->report.health_ms)
+			loop_arm(&k->loop, &k->health_timer, j->report.health_ms * MS);
 		break;
 	case JOB_KILL:
 		if (!client_listed(k, j->client))
@@ -308,6 +316,15 @@ static void on_kill(struct loop_timer *t)
 	if (k->phase == PHASE_RUNNING)
 		job_run(k, JOB_KILL, SIGKILL, true, NULL);
 	loop_arm(&k->loop, t, RETRY_KILL);
+}
+
+static void on_health(struct loop_timer *t)
+{
+	struct keeper *k = container_of(t, struct keeper, health_timer);
+
+	/* Without memory for it now, try again later. */
+	if (job_run(k, JOB_HEALTH, 0, false, NULL))
+		loop_arm(&k->loop, t, RETRY_KILL);
 }
 
 static void on_timeout(struct loop_timer *t)
@@ -407,6 +424,7 @@ int keeper_main(const char *root, const char *id, int creator)
 		.restart_timer.fn = on_restart,
 		.kill_timer.fn = on_kill,
 		.timeout_timer.fn = on_timeout,
+		.health_timer.fn = on_health,
 		.child_stdio = { -1, -1, -1 },
 	};
 	list_init(&k.clients);

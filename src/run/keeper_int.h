@@ -16,13 +16,15 @@ enum job_kind {
 	JOB_END,    /* clean up after its end, and remove it with --rm */
 	JOB_SETTLE, /* it will not be restarted after all */
 	JOB_KILL,   /* signal it */
+	JOB_HEALTH, /* ask how it is */
 };
 
 /* What a job says when it is done; one packet. */
 struct job_report {
-	int32_t result; /* 0 or -errno; then `err` is set */
-	int32_t pid;	/* of the instance, after JOB_START */
-	int32_t status; /* exit status that a failed start means: 125..127 */
+	int32_t result;	    /* 0 or -errno; then `err` is set */
+	int32_t pid;	    /* of the instance, after JOB_START */
+	uint32_t health_ms; /* after JOB_START and JOB_HEALTH: until the next check; 0: none */
+	int32_t status;	    /* exit status that a failed start means: 125..127 */
 	struct err err;
 };
 
@@ -83,7 +85,7 @@ struct keeper {
 	struct buf input_wait; /* bytes that the instance has not taken yet */
 	bool input_end;	       /* close the input once `input_wait` is empty */
 	struct logfile log;
-	struct loop_timer restart_timer, kill_timer, timeout_timer;
+	struct loop_timer restart_timer, kill_timer, timeout_timer, health_timer;
 	enum phase phase;
 	int dir; /* the instance's directory */
 	pid_t init;

@@ -24,6 +24,7 @@
 #include "os/sock.h"
 #include "os/tty.h"
 #include "run/events.h"
+#include "run/health.h"
 #include "run/keeper_int.h"
 #include "run/status.h"
 
@@ -45,6 +46,7 @@ static int prepare(struct keeper *k, struct subject *s, pid_t keeper, struct err
 	s->rec.restarts = k->set.restarts;
 	int r = record_set(&s->rec.error, NULL);
 
+	r = r ? r : health_begin(&s->rec);
 	r = r ? r : record_set(&s->rec.started, now);
 	r = r ? r : record_set(&s->rec.finished, NULL);
 	r = r ? r : process_start_time(keeper, &in->keeper_start);
@@ -118,6 +120,7 @@ static int do_start(struct keeper *k, pid_t keeper, struct job_report *rep, stru
 	else
 		r = create_and_start(k, &s, keeper, rep, p);
 	if (!r) {
+		rep->health_ms = health_next_ms(&s.rec);
 		event_emit(k->set.root, &s, "start", NULL);
 	} else if (r != -EBUSY) {
 		record_set(&s.rec.started, before);
@@ -224,6 +227,9 @@ static void job_child(struct job *j, pid_t keeper, int sock)
 		break;
 	case JOB_SETTLE:
 		rep.result = do_settle(k, &rep.err);
+		break;
+	case JOB_HEALTH:
+		rep.result = health_ask(k->set.root, k->set.id, &rep.health_ms, &rep.err);
 		break;
 	case JOB_KILL:
 		rep.result = do_kill(k, j->sig, j->all, &rep.err);

@@ -189,6 +189,58 @@ static int copy_list(struct strlist *to, const struct strlist *from)
 	return r;
 }
 
+/* One label, in place of an earlier one of its name. */
+static int set_label(struct strlist *labels, const char *label)
+{
+	size_t n = strcspn(label, "=");
+
+	for (size_t i = 0; i < labels->n; i++)
+		if (strncmp(labels->v[i], label, n) == 0 &&
+		    (labels->v[i][n] == '=' || !labels->v[i][n]))
+			return record_set(&labels->v[i], label);
+	return strlist_add(labels, label);
+}
+
+static int labels_of_file(struct strlist *labels, const char *path, struct err *e)
+{
+	cleanup_fclose FILE *f = fopen(path, "re");
+	cleanup_free char *line = NULL;
+	size_t size = 0;
+	int r = f ? 0 : err_sys(e, -errno, "--label-file '%s'", path);
+
+	while (!r && getline(&line, &size, f) > 0) {
+		line[strcspn(line, "\r\n")] = '\0';
+		const char *s = line + strspn(line, " \t");
+
+		if (*s && *s != '#')
+			r = set_label(labels, s);
+	}
+	return r;
+}
+
+/* The image's, then those of files, then -l. */
+static int collect_labels(struct record *rec, const struct bundle_options *o,
+			  const struct image *img, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && img && i < img->config.labels.n; i++) {
+		const struct image_pair *p = &img->config.labels.v[i];
+		cleanup_free char *label = NULL;
+
+		r = asprintf(&label, "%s=%s", p->key, p->value) < 0
+			    ? -ENOMEM
+			    : set_label(&rec->labels, label);
+	}
+	for (size_t i = 0; !r && i < o->label_file.n; i++)
+		r = labels_of_file(&rec->labels, o->label_file.v[i], e);
+	for (size_t i = 0; !r && i < o->labels.n; i++)
+		r = *o->labels.v[i] && *o->labels.v[i] != '='
+			    ? set_label(&rec->labels, o->labels.v[i])
+			    : err_set(e, -EINVAL, "--label '%s': no name", o->labels.v[i]);
+	return r;
+}
+
 static int fill_record(const struct launch *l, struct subject *s, const struct image *img,
 		       const struct bundle *b, const char *root, struct err *e)
 {
@@ -216,10 +268,10 @@ static int fill_record(const struct launch *l, struct subject *s, const struct i
 	(void)root;
 	r = r ? r : record_set(&rec->network, o->network ? o->network : "private");
 	r = r ? r : record_set(&rec->hostname, o->hostname);
-	r = r ? r : record_set(&rec->user, o->user);
+	r = r ? r : record_set(&rec->user, o->user ? o->user : img ? img->config.user : NULL);
 	r = r ? r : record_set(&rec->workdir, o->workdir);
 	r = r ? r : record_set(&rec->isolation_wish, l->isolation);
-	r = r ? r : copy_list(&rec->labels, &o->labels);
+	r = r ? r : collect_labels(rec, o, img, e);
 	r = r ? r : copy_list(&rec->binds, &o->volumes);
 	r = r ? r : copy_list(&rec->ports, l->publish);
 	rec->tty = o->tty;
@@ -235,6 +287,11 @@ static int fill_record(const struct launch *l, struct subject *s, const struct i
 	rec->timeout_ms = (int64_t)(l->timeout_ns / 1000000);
 	if (l->stop_timeout != LAUNCH_STOP_TIMEOUT_DEFAULT)
 		rec->stop_timeout_ms = l->stop_timeout < 0 ? -1 : l->stop_timeout * 1000;
+	static const struct health_wish as_image_says;
+
+	if (!r)
+		r = health_settle(l->health ? l->health : &as_image_says,
+				  img ? &img->config.health : NULL, rec, e);
 	return r ? r : copy_list(&rec->command, &b->command);
 }
 

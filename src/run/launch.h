@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "bundle/options.h"
+#include "run/health.h"
 #include "run/registry.h"
 
 enum { LAUNCH_STOP_TIMEOUT_DEFAULT = -2, LAUNCH_STOP_TIMEOUT_NEVER = -1 };
@@ -28,6 +29,7 @@ struct launch {
 	const struct strlist *log_opts;
 	const struct strlist *publish;
 	uint64_t timeout_ns;
+	const struct health_wish *health; /* NULL: as the image says */
 };
 
 /* Makes it; on success `s` is open (not locked) and belongs to the caller. On failure nothing is left. 0 or

@@ -31,12 +31,20 @@ struct record {
 	int64_t memory, nano_cpus, pids_limit;
 	int64_t log_max_size, log_max_file;
 
+	/* health.c; no test: there is no check */
+	struct strlist health_test; /* "CMD", ARG... or "CMD-SHELL", LINE */
+	int64_t health_interval_ms, health_timeout_ms, health_start_period_ms;
+	int64_t health_start_interval_ms, health_retries;
+
 	/* changed by update */
 	int64_t restart_policy, restart_max; /* enum control_policy */
 
 	/* written by the keeper */
-	char *started, *finished; /* RFC 3339; NULL: never */
-	char *error;		  /* why the last start failed, or what happened to the keeper */
+	char *started, *finished;  /* RFC 3339; NULL: never */
+	char *error;		   /* why the last start failed, or what happened to the keeper */
+	char *health_status;	   /* starting, healthy, unhealthy; NULL without a check */
+	struct strlist health_log; /* the last answers, a JSON object each */
+	int64_t health_streak;	   /* failures in a row */
 	int64_t exit_code, restarts;
 	bool oom_killed;
 	bool restarting;     /* waits for its next start */

@@ -1,6 +1,7 @@
 /*
  * Containerfiles, the subset that is built here: FROM, RUN, COPY, ADD, ENV, WORKDIR, ENTRYPOINT, CMD, USER, EXPOSE, LABEL,
- * ARG, VOLUME, STOPSIGNAL. A backslash at a line's end goes on, '#' begins a comment line, also between continued lines.
+ * ARG, VOLUME, STOPSIGNAL, HEALTHCHECK, SHELL, MAINTAINER. A backslash at a line's end goes on, '#' begins a comment line,
+ * also between continued lines. RUN may have here-documents, whose lines are kept as they are.
  *
  * Trust: any text. Threads: any. #syscalls: none
  */
@@ -9,6 +10,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,10 +22,11 @@
 
 static bool known(const char *name)
 {
-	static const char *const names[] = { "ADD",	   "ARG",    "CMD",	   "COPY",
-					     "ENTRYPOINT", "ENV",    "EXPOSE",	   "FROM",
-					     "LABEL",	   "RUN",    "STOPSIGNAL", "USER",
-					     "VOLUME",	   "WORKDIR" };
+	static const char *const names[] = { "ADD",	    "ARG",    "CMD",	    "COPY",
+					     "ENTRYPOINT",  "ENV",    "EXPOSE",	    "FROM",
+					     "HEALTHCHECK", "LABEL",  "MAINTAINER", "ONBUILD",
+					     "RUN",	    "SHELL",  "STOPSIGNAL", "USER",
+					     "VOLUME",	    "WORKDIR" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (streq(names[i], name))
@@ -67,16 +70,55 @@ static int add(struct arena *a, const char *text, size_t line, const char *name,
 		out->name[n] = (char)toupper((unsigned char)text[n]);
 	out->name[n] = '\0';
 	if (!known(out->name))
-		return err_set(e, -EINVAL, "%s: line %zu: '%.32s' is no instruction known here",
-			       name, line, text);
+		return err_set(e, -EINVAL, "%s:%zu: '%.32s' is no instruction known here", name,
+			       line, text);
 	text += n;
 	out->args = arena_strdup(a, text + strspn(text, " \t"));
 	out->line = line;
 	if (!out->args)
 		return -ENOMEM;
-	return *out->args ? 0
-			  : err_set(e, -EINVAL, "%s: line %zu: %s without a value", name, line,
-				    out->name);
+	return *out->args
+		       ? 0
+		       : err_set(e, -EINVAL, "%s:%zu: %s without a value", name, line, out->name);
+}
+
+/* The word that ends the here-document which a RUN begins, "" when it begins none. */
+static void heredoc_of(const char *line, char word[64], bool *tabs)
+{
+	const char *p = line + strspn(line, " \t"), *at;
+
+	*word = '\0';
+	if (strncasecmp(p, "RUN", 3) != 0 || !(at = strstr(p, "<<")) || at[2] == '<')
+		return;
+	at += 2;
+	*tabs = *at == '-';
+	at += *tabs;
+	size_t quote = *at == '"' || *at == '\'', n = 0;
+
+	for (at += quote; isalnum((unsigned char)at[n]) || at[n] == '_'; n++)
+		;
+	if (n && n < 64)
+		snprintf(word, 64, "%.*s", (int)n, at);
+}
+
+/* The lines up to the one that is `word`; what was there when the whole instruction is the here-document. */
+static int take_heredoc(const char **p, const char *end, size_t *line, const char *word, bool tabs,
+			struct buf *b)
+{
+	while (*p < end) {
+		const char *nl = memchr(*p, '\n', (size_t)(end - *p)), *stop = nl ? nl : end;
+		const char *s = *p, *first = s;
+
+		*p = nl ? nl + 1 : end;
+		(*line)++;
+		while (tabs && first < stop && *first == '\t')
+			first++;
+		buf_addc(b, '\n');
+		buf_add(b, first, (size_t)(stop - first));
+		if ((size_t)(stop - first) == strlen(word) && !strncmp(first, word, strlen(word)))
+			return 0;
+	}
+	return -EINVAL;
 }
 
 int containerfile_parse(const char *text, size_t n, const char *name, struct arena *a,
@@ -85,6 +127,8 @@ int containerfile_parse(const char *text, size_t n, const char *name, struct are
 	cleanup_with(buf_fini) struct buf b = BUF_INIT(TEXT_MAX);
 	const char *p = text, *end = text + n;
 	size_t line = 0, count = 0;
+	char word[64];
+	bool tabs = false;
 	int r = 0;
 
 	if (n > TEXT_MAX || memchr(text, '\0', n))
@@ -101,6 +145,10 @@ int containerfile_parse(const char *text, size_t n, const char *name, struct are
 
 		buf_clear(&b);
 		take_line(&p, end, &line, &b);
+		heredoc_of(buf_str(&b), word, &tabs);
+		if (*word && take_heredoc(&p, end, &line, word, tabs, &b))
+			return err_set(e, -EINVAL, "%s:%zu: the here-document has no line '%s'",
+				       name, at, word);
 		if (b.len && buf_str(&b)[strspn(buf_str(&b), " \t")])
 			r = add(a, buf_str(&b), at, name, &(*out)[(*out_n)++], e);
 	}
@@ -197,5 +245,79 @@ int containerfile_list(const char *s, struct strlist *out)
 			r = -ENOMEM;
 	}
 	json_object_put(o);
+	return r;
+}
+
+int containerfile_flag(const char **args, char *name, size_t name_size, char *value, size_t size)
+{
+	const char *p = *args;
+
+	if (p[0] != '-' || p[1] != '-')
+		return 0;
+	size_t n = strcspn(p, " \t"), key = strcspn(p, "= \t");
+
+	if (key - 2 >= name_size || n - key >= size)
+		return -EINVAL;
+	snprintf(name, name_size, "%.*s", (int)(key - 2), p + 2);
+	snprintf(value, size, "%.*s", (int)(n > key ? n - key - 1 : 0), p + key + (n > key));
+	*args = p + n + strspn(p + n, " \t");
+	return 1;
+}
+
+static int health_time(const char *name, const char *value, struct json_object *o)
+{
+	static const struct {
+		const char *flag, *key;
+	} known[] = { { "interval", "Interval" },
+		      { "timeout", "Timeout" },
+		      { "start-period", "StartPeriod" },
+		      { "start-interval", "StartInterval" } };
+	uint64_t v;
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (streq(known[i].flag, name) && !str_to_duration(value, &v) && v <= INT64_MAX) {
+			json_object_object_add(o, known[i].key, json_object_new_int64((int64_t)v));
+			return 0;
+		}
+	if (!streq(name, "retries") || str_to_u64(value, &v) || v > INT32_MAX)
+		return -EINVAL;
+	json_object_object_add(o, "Retries", json_object_new_int64((int64_t)v));
+	return 0;
+}
+
+int containerfile_health(const char *args, struct json_object **out)
+{
+	struct json_object *o = json_object_new_object(), *test = json_object_new_array();
+	cleanup_with(strlist_fini) struct strlist words = { .n = 0 };
+	char name[64], value[64];
+	int r;
+
+	json_object_object_add(o, "Test", test);
+	while ((r = containerfile_flag(&args, name, sizeof(name), value, sizeof(value))) == 1)
+		if (health_time(name, value, o)) {
+			r = -EINVAL;
+			break;
+		}
+	const char *cmd = strncasecmp(args, "CMD", 3) == 0 && strchr(" \t", args[3])
+				  ? args + 3 + strspn(args + 3, " \t")
+				  : NULL;
+
+	if (!r && strcasecmp(args, "NONE") == 0) {
+		json_object_array_add(test, json_object_new_string("NONE"));
+	} else if (!r && cmd && *cmd) {
+		bool list = containerfile_list(cmd, &words) == 1 && words.n;
+
+		json_object_array_add(test, json_object_new_string(list ? "CMD" : "CMD-SHELL"));
+		for (size_t i = 0; list && i < words.n; i++)
+			json_object_array_add(test, json_object_new_string(words.v[i]));
+		if (!list)
+			json_object_array_add(test, json_object_new_string(cmd));
+	} else {
+		r = -EINVAL;
+	}
+	if (r)
+		json_object_put(o);
+	else
+		*out = o;
 	return r;
 }

@@ -25,5 +25,12 @@ char *containerfile_expand(const char *s, const struct strlist *vars);
 /* Words as in a shell: blanks divide, quotes and backslashes hold together. 0 or -EINVAL, -ENOMEM. */
 int containerfile_words(const char *s, struct strlist *out);
 
+/* Takes "--name[=value]" from the front of `*args`. 1; 0: there is none; -EINVAL: too long. */
+int containerfile_flag(const char **args, char *name, size_t name_size, char *value, size_t size);
+
+/* HEALTHCHECK's arguments as the image configuration's object; to be put. 0 or -EINVAL. */
+struct json_object;
+int containerfile_health(const char *args, struct json_object **out);
+
 /* A JSON list of strings ("[...]"). 1: it was one; 0: it is not; -ENOMEM. */
 int containerfile_list(const char *s, struct strlist *out);

@@ -85,12 +85,15 @@ def test_arguments(store, context):
 
 
 @pytest.mark.parametrize("text, says", [
-    ("", "no FROM"), ("RUN true\n", "RUN before FROM"), ("FISH x\n", "line 1: 'FISH x'"),
-    ("FROM busybox\nRUN\n", "line 2: RUN without a value"), ("FROM busybox\nRUN exit 3\n", "line 2: RUN"),
+    ("", "no FROM"), ("RUN true\n", "Containerfile:1: RUN: no FROM before it"), ("FISH x\n", "Containerfile:1: 'FISH x'"),
+    ("FROM busybox\nRUN\n", "Containerfile:2: RUN without a value"), ("FROM busybox\nRUN exit 3\n", "Containerfile:2: RUN"),
     ("FROM busybox\nCOPY ../secret /\n", "outside the context"), ("FROM busybox\nCOPY none /\n", "'none'"),
     ("FROM busybox\nCOPY out /\n", "outside the context"), ("FROM busybox\nCOPY file\n", "SOURCE... DESTINATION"),
-    ("FROM busybox\nCOPY --from=x file /\n", "--from=x"), ("FROM busybox\nADD https://x/y /\n", "https://x/y"),
-    ("FROM busybox\nFROM busybox\n", "several stages"), ("FROM busybox\nENV =x\n", "NAME=VALUE"),
+    ("FROM busybox\nCOPY --from=localhost:1/x file /\n", "--from=localhost:1/x"), ("FROM busybox\nADD https://x/y /\n", "https://x/y"),
+    ("FROM busybox\nCOPY --from=3 file /\n", "no such stage"), ("FROM busybox\nRUN <<E\nx\n", "no line 'E'"), ("FROM busybox\nONBUILD RUN x\n", "ONBUILD"),
+    ("FROM busybox\nCOPY --chown=nosuch file /\n", "no such user"), ("FROM busybox\nRUN --mount=type=secret,id=x true\n", "type=secret"),
+    ("FROM busybox\nHEALTHCHECK x\n", "HEALTHCHECK"), ("FROM busybox AS\n", "IMAGE [AS NAME]"), ("FROM busybox\nSHELL sh\n", "expected a list"),
+    ("FROM busybox\nENV =x\n", "NAME=VALUE"),
     ("FROM busybox\nCOPY file /etc/passwd/\n", "no directory"), ("FROM busybox\nCOPY file /a/../../b/\n", "'..'"),
     ("FROM UPPER\n", "UPPER"), ("FROM busybox\nCMD \0\n", "NUL"),
 ])

@@ -6,7 +6,7 @@
  * with one JSON object a line: results, {"status": TEXT} for progress, and {"error": TEXT, "code": -ERRNO} at the
  * end when it failed (exit status 1).
  *
- * Verbs: commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; fill image= path= volume=; load source= (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
+ * Verbs: commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; extract image= path= to=; fill image= path= volume=; untar source= to=; load source= (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
  * prune [all=1]; usage; repair; pull image= [[in]secure=1]; push image= [destination=]; login registry=; logout registry=
  * (user and password in the environment, WARREN_CREDENTIALS=user:password); layer digest= size= diff_id= name= (one layer of a
  * pull, started by it).
@@ -148,6 +148,32 @@ static int do_fill(struct store *s, const struct words *w, struct err *e)
 	return r ? r : image_fill(s, image, path, volume, e);
 }
 
+static int do_extract(struct store *s, const struct words *w, struct err *e)
+{
+	const char *image, *path, *to;
+	int r = need(w, "image", &image, e);
+
+	if (!r)
+		r = need(w, "path", &path, e);
+	if (!r)
+		r = need(w, "to", &to, e);
+	return r ? r : image_extract(s, image, path, to, e);
+}
+
+static int do_untar(struct store *s, const struct words *w, struct err *e)
+{
+	const char *source, *to;
+	int r = need(w, "source", &source, e);
+
+	if (!r)
+		r = need(w, "to", &to, e);
+	if (!r)
+		r = file_unpack(s, source, to, e);
+	if (r == 1)
+		s->say(s->say_arg, "{\"unpacked\":\"yes\"}");
+	return r < 0 ? r : 0;
+}
+
 static int do_list(struct store *s, const struct words *w, struct err *e)
 {
 	(void)w;
@@ -263,12 +289,13 @@ static const struct {
 	const char *name;
 	int (*fn)(struct store *s, const struct words *w, struct err *e);
 } verbs[] = {
-	{ "commit", do_commit }, { "export", do_export }, { "fill", do_fill },
-	{ "import", do_import }, { "layer", do_layer },	  { "list", do_list },
-	{ "load", do_load },	 { "save", do_save },	  { "login", do_login },
-	{ "logout", do_logout }, { "pull", do_pull },	  { "push", do_push },
-	{ "prune", do_prune },	 { "remove", do_remove }, { "repair", do_repair },
-	{ "tag", do_tag },	 { "usage", do_usage },
+	{ "commit", do_commit }, { "export", do_export }, { "extract", do_extract },
+	{ "fill", do_fill },	 { "import", do_import }, { "layer", do_layer },
+	{ "list", do_list },	 { "load", do_load },	  { "save", do_save },
+	{ "login", do_login },	 { "logout", do_logout }, { "pull", do_pull },
+	{ "push", do_push },	 { "prune", do_prune },	  { "remove", do_remove },
+	{ "repair", do_repair }, { "tag", do_tag },	  { "untar", do_untar },
+	{ "usage", do_usage },
 };
 
 static void say(void *arg, const char *json)

@@ -4,19 +4,17 @@
  * this process.
  *
  * Trust: the upper directory was written by the instance: warren-pack reads it, confined; the new layer goes through
- * warren-unpack like any other. Threads: one. #syscalls: openat openat2 unshare mount mkdirat lseek fcntl fchown fchmod
+ * warren-unpack like any other. Threads: one. #syscalls: openat unshare mount mkdirat lseek fcntl
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +24,7 @@
 #include "image/store/db.h"
 #include "os/paths.h"
 #include "os/spawn.h"
+#include "wire/containerfile.h"
 #include "wire/json.h"
 
 #define LAYERS_MAX 512
@@ -37,7 +36,7 @@ static void put_json(struct json_object **o)
 
 #define cleanup_json __attribute__((cleanup(put_json)))
 
-static int pack(const char *mode, int dir, int out, const char *what, struct err *e)
+int store_pack(const char *mode, int dir, int out, const char *what, struct err *e)
 {
 	char path[PATH_MAX], number[16];
 	const char *argv[] = { "warren-pack", mode, number, NULL };
@@ -123,6 +122,11 @@ static int change(struct json_object *config, const char *wish, struct err *e)
 	const char *value = wish + n + strspn(wish + n, " \t=");
 	struct json_object *v = NULL, *list = NULL;
 
+	if (n == strlen("HEALTHCHECK") && strncasecmp(wish, "HEALTHCHECK", n) == 0 &&
+	    containerfile_health(value, &v) == 0) {
+		json_object_object_add(config, "Healthcheck", v);
+		return 0;
+	}
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		if (strlen(known[i].word) != n || strncasecmp(known[i].word, wish, n) != 0)
 			continue;
@@ -175,7 +179,8 @@ static int change(struct json_object *config, const char *wish, struct err *e)
 		return 0;
 	}
 	return err_set(e, -EINVAL,
-		       "--change '%s': expected CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, VOLUME, "
+		       "--change '%s': expected CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, "
+		       "USER, VOLUME, "
 		       "WORKDIR or STOPSIGNAL and its value",
 		       wish);
 }
@@ -231,7 +236,7 @@ static int new_layer(struct store *s, const char *upper, struct layer *out, stru
 	if (!r && tar < 0)
 		r = err_sys(e, -errno, "%s/%s/tar", s->path, t.name);
 	if (!r)
-		r = pack("layer", dir, tar, "changes", e);
+		r = store_pack("layer", dir, tar, "changes", e);
 	if (!r && lseek(tar, 0, SEEK_SET) < 0)
 		r = -errno;
 	const struct layer_source src = { .fd = tar, .name = "changes" };
@@ -268,8 +273,8 @@ int image_commit(struct store *s, const struct commit_request *c, struct err *e)
 				  c->name ? 1 : 0, e);
 }
 
-static int mount_tree(struct store *s, const char *id, const char *upper, const char *at,
-		      struct err *e)
+int store_mount_tree(struct store *s, const char *id, const char *upper, const char *at,
+		     struct err *e)
 {
 	cleanup_with(buf_fini) struct buf options = BUF_INIT(64u << 10);
 	cleanup_free struct layer *layers = calloc(LAYERS_MAX + 1, sizeof(*layers));
@@ -301,82 +306,16 @@ int image_export(struct store *s, const char *image, const char *upper, int out,
 	if (!r)
 		r = store_scratch(s, &t, e);
 	if (!r)
-		r = mount_tree(s, id, upper, t.name, e);
+		r = store_mount_tree(s, id, upper, t.name, e);
 	cleanup_fd int dir = r ? -1 : open(t.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (!r && dir < 0)
 		r = err_sys(e, -errno, "%s/%s", s->path, t.name);
 	if (!r)
-		r = pack("tree", dir, out, "export", e);
+		r = store_pack("tree", dir, out, "export", e);
 	close_fd(&dir);
 	if (!r && umount2(t.name, MNT_DETACH) < 0)
 		r = err_sys(e, -errno, "unmount the instance's files");
-	store_scratch_drop(s, &t);
-	return r;
-}
-
-/* Below an image's root, links followed inside it. */
-static int open_inside(int root, const char *path, struct err *e)
-{
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
-
-	return fd < 0 ? err_sys(e, -errno, "'%s' of the image", path) : fd;
-}
-
-/* From the mounted tree through a tar in the scratch directory, so that both sides are confined helpers. */
-static int copy_tree(struct store *s, int from, int scratch, int to, struct err *e)
-{
-	cleanup_fd int tar = openat(scratch, "tar", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	struct stat st;
-	int r = tar < 0 ? err_sys(e, -errno, "scratch file") : pack("tree", from, tar, "files", e);
-
-	if (!r && lseek(tar, 0, SEEK_SET) < 0)
-		r = -errno;
-	if (!r)
-		r = tree_unpack(s, tar, "files", to, e);
-	/* The directory itself. */
-	if (!r && (fstat(from, &st) < 0 || fchown(to, st.st_uid, st.st_gid) < 0 ||
-		   fchmod(to, st.st_mode & 07777) < 0))
-		r = err_sys(e, -errno, "copy the directory's owner");
-	return r;
-}
-
-int image_fill(struct store *s, const char *image, const char *path, const char *volume,
-	       struct err *e)
-{
-	struct scratch t = SCRATCH_NONE;
-	char id[DIGEST_SIZE], name[1024], to[PATH_MAX], at[80], empty[128];
-	int r = image_find(s, image, id, name, e);
-
-	if (strchr(volume, '/') || volume[0] == '.')
-		return err_set(e, -EINVAL, "volume '%s'", volume);
-	snprintf(to, sizeof(to), "volumes/%s/_data", volume);
-	cleanup_fd int target = openat(s->dir, to, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (!r && target < 0)
-		r = err_sys(e, -errno, "volume '%s'", volume);
-	if (!r)
-		r = store_scratch(s, &t, e);
-	if (r)
-		return r;
-	snprintf(at, sizeof(at), "%s/tree", t.name);
-	snprintf(empty, sizeof(empty), "%s/empty", t.name);
-	if (mkdirat(t.fd, "tree", 0700) < 0 || mkdirat(t.fd, "empty", 0700) < 0)
-		r = err_sys(e, -errno, "%s/%s", s->path, t.name);
-	if (!r)
-		r = mount_tree(s, id, empty, at, e);
-	cleanup_fd int root = r ? -1 : open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_fd int from = root < 0 ? -1 : open_inside(root, *path ? path : ".", e);
-
-	if (!r && root < 0)
-		r = err_sys(e, -errno, "%s/%s", s->path, at);
-	if (!r)
-		r = from < 0 ? from : copy_tree(s, from, t.fd, target, e);
-	close_fd(&from);
-	close_fd(&root);
-	umount2(at, MNT_DETACH);
 	store_scratch_drop(s, &t);
 	return r;
 }
