@@ -4,6 +4,27 @@
 #include "wire/bzimage.h"
 #include "wire/elf.h"
 #include "wire/modinfo.h"
+#include "wire/multiboot.h"
+
+/* Kernels that begin in protected mode. */
+static void check_direct(const uint8_t *file, size_t size, struct err *e)
+{
+	struct elf_image image;
+	int r = elf_parse_any(file, size, &image, e);
+
+	if (r)
+		FUZZ_CHECK_ERROR(r, *e);
+	err_clear(e);
+	r = multiboot_parse(file, size, &image, e);
+	if (r)
+		FUZZ_CHECK_ERROR(r, *e);
+	for (unsigned i = 0; !r && i < image.segments; i++) {
+		const struct elf_segment *s = &image.segment[i];
+
+		FUZZ_CHECK(s->file_size <= s->mem_size && s->offset <= size);
+		FUZZ_CHECK(s->file_size <= size - s->offset);
+	}
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -31,6 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(s->paddr + s->mem_size >= s->paddr);
 		FUZZ_CHECK(s->paddr + s->mem_size <= image.paddr_end);
 	}
+	err_clear(&e);
+	check_direct(file, size, &e);
 	err_clear(&e);
 	r = elf_xen_notes(file, size, &xen, &e);
 	if (r)

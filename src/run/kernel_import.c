@@ -280,15 +280,34 @@ static int walk_modules(struct import *x, int fd_in, int depth, struct err *e)
 	return r;
 }
 
-/* A bare image: modules of the same release from `modules` or from this host, when it has them. */
+/* Where modules of this release are: the host's, or those of a kernel that was imported with them. */
+static int find_modules(const struct import *x, char path[PATH_MAX * 2], struct err *e)
+{
+	char store[PATH_MAX];
+
+	snprintf(path, PATH_MAX * 2, "/lib/modules/%s", x->info.release);
+	if (access(path, F_OK) == 0)
+		return 0;
+	int r = kernel_store_path(store, sizeof(store), false, e);
+
+	if (r == 0)
+		snprintf(path, PATH_MAX * 2, "%s/%s/modules", store, x->info.release);
+	return r;
+}
+
+/* A bare image: modules of the same release from `modules` or from where they are found. */
 static int import_modules(struct import *x, struct err *e)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX * 2];
 
-	if (x->im->modules)
+	if (x->im->modules) {
 		snprintf(path, sizeof(path), "%s", x->im->modules);
-	else
-		snprintf(path, sizeof(path), "/lib/modules/%s", x->info.release);
+	} else {
+		int r = find_modules(x, path, e);
+
+		if (r < 0)
+			return r;
+	}
 	for (int pass = 0; pass < PASSES_MAX; pass++) {
 		int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 

@@ -360,6 +360,7 @@ struct vm *vm_new(const struct vm_config *config, struct err *e)
 	v->machine.vm = -1;
 	v->stats = -1;
 	v->mem.fd = -1;
+	vm_workers_clear(v);
 	pthread_mutex_init(&v->end_lock, NULL);
 	pthread_mutex_init(&v->pause_lock, NULL);
 	pthread_cond_init(&v->resumed, NULL);

@@ -112,6 +112,8 @@ void vm_free_devices(struct vm *v);
 void vm_device_stats(struct vm *v, struct vm_stats *stats);
 
 /* vm_worker.c */
+/* vm_workers_fini does no harm from then on. */
+void vm_workers_clear(struct vm *v);
 int vm_workers_init(struct vm *v);
 /* Starts those that have a thread of their own. */
 int vm_workers_start(struct vm *v, struct err *e);

@@ -98,16 +98,20 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-int vm_workers_init(struct vm *v)
+void vm_workers_clear(struct vm *v)
 {
-	int r = 0;
-
 	for (unsigned i = 0; i < VM_WORKERS; i++) {
 		v->worker[i].vm = v;
 		v->worker[i].loop.epfd = -1;
 		list_init(&v->worker[i].loop.timers);
 		v->worker[i].call_fd = -1;
 	}
+}
+
+int vm_workers_init(struct vm *v)
+{
+	int r = 0;
+
 	for (unsigned i = 0; !r && i < VM_WORKERS; i++) {
 		struct vm_worker *w = &v->worker[i];
 
