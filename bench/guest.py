@@ -15,7 +15,7 @@ from harness import quantile, table, version_of
 
 READY = b"warren-bench ready"
 FIGURES = [("syscall_ns", "syscall ns"), ("fault_ns", "page fault ns"), ("fork_us", "fork+exit us"), ("exec_us", "exec us"),
-           ("cpu_ms", "CPU work ms"), ("read_mb_s", "read MB/s")]
+           ("cpu_ms", "CPU work ms"), ("read_mb_s", "read MB/s"), ("iops", "IOPS at 32")]
 
 
 def cpio(files):
@@ -31,7 +31,11 @@ def cpio(files):
 
 def initramfs(build, path):
     # cpio device numbers stay 0, so /dev/console comes from devtmpfs; the kernel opens its own when the node is missing.
-    path.write_bytes(cpio({"dev": (0o40755, b""), "init": (0o100755, (build / "bench" / "bench-workload").read_bytes())}))
+    files = {"dev": (0o40755, b""), "init": (0o100755, (build / "bench" / "bench-workload").read_bytes())}
+    driver = kernel() and kernel().parent / "modules" / "xen_blkfront.ko"
+    if driver and driver.exists():
+        files["disk.ko"] = (0o100644, driver.read_bytes())
+    path.write_bytes(cpio(files))
 
 
 def kernel():

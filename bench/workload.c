@@ -11,11 +11,14 @@
  *	exec_us		vfork, exec of this program, exit, wait
  *	cpu_ms		a fixed piece of work: a sieve and a running sum
  *	read_mb_s	1 MB direct reads of the disk or file that the environment's BENCH_DISK names
+ *	iops		4 KB direct reads of it at random places, 32 at a time
  *
  * Trust: none crosses. Threads: none. #syscalls: getppid mmap munmap clone execve wait4 clock_gettime openat read
- * write reboot exit_group
+ * write reboot finit_module io_setup io_submit io_getevents exit_group
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,6 +148,63 @@ static void measure_read(const char *disk)
 	close(fd);
 }
 
+/* Random reads with DEPTH of them under way, for a second. */
+static void measure_iops(const char *disk)
+{
+	enum { DEPTH = 32, SIZE = 4096, PLACES = 32768 /* of 128 MB */ };
+	int fd = open(disk, O_RDONLY | O_DIRECT);
+	struct iocb cb[DEPTH], *ready[DEPTH];
+	struct io_event done[DEPTH];
+	aio_context_t ctx = 0;
+	uint64_t total = 0, seed = 1;
+	char *p;
+
+	if (fd < 0 || posix_memalign((void **)&p, SIZE, DEPTH * SIZE) ||
+	    syscall(SYS_io_setup, DEPTH, &ctx) < 0)
+		return;
+	for (int i = 0; i < DEPTH; i++) {
+		cb[i] = (struct iocb){ .aio_lio_opcode = IOCB_CMD_PREAD,
+				       .aio_fildes = (uint32_t)fd,
+				       .aio_buf = (uintptr_t)(p + i * SIZE),
+				       .aio_nbytes = SIZE,
+				       .aio_data = (uint64_t)i };
+		ready[i] = &cb[i];
+	}
+	uint64_t begin = now();
+	long n = DEPTH;
+
+	while (now() - begin < 1000000000u) {
+		for (long i = 0; i < n; i++) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			ready[i]->aio_offset = (int64_t)((seed >> 33) % PLACES * SIZE);
+		}
+		if (syscall(SYS_io_submit, ctx, n, ready) != n)
+			return;
+		n = syscall(SYS_io_getevents, ctx, 1, DEPTH, done, NULL);
+		if (n <= 0)
+			return;
+		for (long i = 0; i < n; i++)
+			ready[i] = &cb[done[i].data];
+		total += (uint64_t)n;
+	}
+	tell("iops", (double)total * 1e9 / (double)(now() - begin));
+}
+
+/* A guest's disk: its driver is a module of the initramfs, and it takes a moment to appear. */
+static void wait_for_disk(const char *disk)
+{
+	int module = open("/disk.ko", O_RDONLY), fd = -1;
+
+	if (module >= 0 && syscall(SYS_finit_module, module, "", 0) < 0)
+		tell("finit_module", errno);
+	for (int tries = 0; tries < 2000 && fd < 0; tries++) {
+		fd = open(disk, O_RDONLY);
+		if (fd < 0)
+			usleep(1000);
+	}
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const char ready[] = "\nwarren-bench ready\n";
@@ -163,8 +223,12 @@ int main(int argc, char **argv)
 	measure_fork();
 	measure_exec(getpid() == 1 ? "/init" : argv[0]);
 	measure_cpu();
-	if (disk)
+	if (disk && getpid() == 1)
+		wait_for_disk(disk);
+	if (disk) {
 		measure_read(disk);
+		measure_iops(disk);
+	}
 out:
 	if (getpid() == 1 && getenv("BENCH_GUEST")) {
 		sync();

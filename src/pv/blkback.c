@@ -3,7 +3,7 @@
  *
  * A doorbell wakes the thread; answers raise the port's event. The device loop lets it serve when the guest's driver
  * says that it is ready, and waits until it rests again when the driver closes. It lives as long as the guest, so that
- * it can be confined before that runs.
+ * it can be confined before that runs. Only it touches the disk.
  *
  * Trust: the ring reference and the port are the guest's and are checked here; requests are blkring.c's.
  * Threads: one for each disk; connect and disconnect on the device loop's.
@@ -77,6 +77,15 @@ static void set_state(struct pv_blk *b, enum blk_state state)
 	futex_wake(&b->state);
 }
 
+/* The driver is gone. What it wrote and did not flush shall not be lost with it; a failure has nobody left to go
+ * to. */
+static void rest(struct pv_blk *b)
+{
+	if (!b->ring.block->read_only)
+		block_flush(b->ring.block);
+	set_state(b, BLK_RESTS);
+}
+
 static void *thread(void *arg)
 {
 	struct pv_blk *b = arg;
@@ -97,7 +106,7 @@ static void *thread(void *arg)
 		if (state == BLK_SERVES)
 			serve(b);
 		else if (state == BLK_TO_REST)
-			set_state(b, BLK_RESTS);
+			rest(b);
 		futex_wait(&b->state, state, FUTEX_FOREVER);
 	}
 }

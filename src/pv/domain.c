@@ -313,6 +313,8 @@ int pv_run(struct pv_domain *d, struct pv_result *result, struct err *e)
 			pv_vcpu_wake(&d->vcpu[i]);
 			atomic_store_explicit(&d->vcpu[i].up, 1, memory_order_release);
 		}
+	for (unsigned i = 0; i < d->config.disks; i++)
+		pv_blk_disconnect(d->blk[i]);
 	pv_stats(d, &d->result.stats);
 	pv_console_drain(&d->console[0]);
 	*result = d->result;
