@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -31,10 +32,39 @@ static int cpu_quota(struct make *m, const char *cpus, int64_t *quota)
 	return 0;
 }
 
-static int check_cpuset(struct make *m, const char *option, const char *s)
+/* The largest number of a list. */
+static unsigned long highest(const char *s)
+{
+	unsigned long top = 0;
+
+	for (; *s; s += strcspn(s, "0123456789")) {
+		char *end;
+		unsigned long v = strtoul(s, &end, 10);
+
+		top = MAX(top, v);
+		if (end == s)
+			break;
+		s = end;
+	}
+	return top;
+}
+
+/* `online`: the file of the host that lists what there is. */
+static int check_cpuset(struct make *m, const char *option, const char *s, const char *online)
 {
 	if (!*s || s[strspn(s, "0123456789,-")] || strstr(s, "--") || strstr(s, ",,"))
 		return err_set(m->e, -EINVAL, "%s '%s': expected a list like 0-3,7", option, s);
+	unsigned long top = highest(s), last;
+	char have[256] = "";
+	cleanup_fclose FILE *f = fopen(online, "re");
+
+	/* Where the host does not say, the kernel judges. */
+	if (!f || !fgets(have, sizeof(have), f))
+		return 0;
+	have[strcspn(have, "\n")] = '\0';
+	last = highest(have);
+	if (top > last)
+		return err_set(m->e, -EINVAL, "%s '%s': this host has only %s", option, s, have);
 	return 0;
 }
 
@@ -52,8 +82,10 @@ static int make_cpu(struct make *m)
 			return r;
 		period = CPU_PERIOD;
 	}
-	if ((o->cpuset_cpus && (r = check_cpuset(m, "--cpuset-cpus", o->cpuset_cpus))) ||
-	    (o->cpuset_mems && (r = check_cpuset(m, "--cpuset-mems", o->cpuset_mems))))
+	if ((o->cpuset_cpus && (r = check_cpuset(m, "--cpuset-cpus", o->cpuset_cpus,
+						 "/sys/devices/system/cpu/online"))) ||
+	    (o->cpuset_mems && (r = check_cpuset(m, "--cpuset-mems", o->cpuset_mems,
+						 "/sys/devices/system/node/online"))))
 		return r;
 	if (!quota && !period && !o->cpu_shares && !o->cpuset_cpus && !o->cpuset_mems)
 		return 0;

@@ -87,7 +87,7 @@ struct list_settings {
 };
 
 static const struct opt list_opts[] = {
-	OPT_BOOL('a', "all", struct list_settings, all, "Accepted; every image is shown"),
+	OPT_BOOL('a', "all", struct list_settings, all, "Steps of builds too"),
 	OPT_BOOL('q', "quiet", struct list_settings, quiet, "Only ids"),
 	OPT_BOOL(0, "no-trunc", struct list_settings, no_trunc, "Whole ids"),
 	OPT_BOOL(0, "digests", struct list_settings, digests, "Show the manifests' digests"),
@@ -126,6 +126,10 @@ static void add_row(struct listing *l, struct json_object *o, const char *name)
 
 	if (name)
 		split_name(name, repository, tag);
+	if (json_object_object_get_ex(o, "intermediate", &v) && !l->s->all) {
+		json_object_put(row);
+		return;
+	}
 	if (l->filter && strcmp(l->filter, repository) != 0 && (!name || strcmp(l->filter, name))) {
 		json_object_put(row);
 		return;

@@ -46,6 +46,7 @@ static struct json_object *to_json(const struct info *i)
 	static const char *const list[] = { "list", NULL };
 	struct json_object *o = json_object_new_object(), *walls = json_object_new_array();
 	uint64_t images = 0;
+	char memory[32];
 
 	image_manage(list, count_image, &images, NULL);
 	add_text(o, "ServerVersion", WARREN_VERSION);
@@ -61,6 +62,8 @@ static struct json_object *to_json(const struct info *i)
 	add_text(o, "Architecture", i->architecture);
 	add_number(o, "NCPU", (uint64_t)i->cpus);
 	add_number(o, "MemTotal", i->memory);
+	snprintf(memory, sizeof(memory), "%.4g GiB", (double)i->memory / (1u << 30));
+	add_text(o, "MemTotalText", memory);
 	add_text(o, "CgroupVersion", i->cgroups);
 	add_text(o, "DataDir", i->data_dir);
 	add_text(o, "RunDir", i->run_dir);
@@ -85,7 +88,7 @@ static const char plain[] =
 	"{{.Reason}}{{end}}{{end}}\n"
 	"Host: {{.Name}}, {{.OperatingSystem}}, Linux {{.KernelVersion}} {{.Architecture}}\n"
 	"CPUs: {{.NCPU}}\n"
-	"Memory: {{.MemTotal}} bytes\n"
+	"Memory: {{.MemTotalText}}\n"
 	"Control groups: {{.CgroupVersion}}\n"
 	"Data: {{.DataDir}}\n"
 	"Instances' directory: {{.RunDir}}";

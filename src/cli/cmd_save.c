@@ -112,12 +112,13 @@ static void print_loaded(void *arg, struct json_object *o)
 		printf("Loaded image: %s\n", name);
 }
 
-static int load_from(const char *path, bool quiet, struct err *e)
+static int load_from(const char *path, const char *title, bool quiet, struct err *e)
 {
 	char source[PATH_MAX + 16];
 
 	snprintf(source, sizeof(source), "source=%s", path);
-	return images_ask((const char *[]){ "load", source, NULL }, quiet, print_loaded, NULL, e);
+	return images_ask((const char *[]){ "load", source, title, NULL }, quiet, print_loaded,
+			  NULL, e);
 }
 
 /* The archive is read more than once, so a pipe is kept in a file first. */
@@ -146,14 +147,14 @@ static int run_load(void *settings, int argc, char **argv, struct err *e)
 
 	(void)argc, (void)argv;
 	if (s->input)
-		return load_from(s->input, s->quiet, e);
+		return load_from(s->input, NULL, s->quiet, e);
 	if (isatty(0))
 		return err_set(e, -EINVAL, "load: standard input is a terminal; use -i FILE");
 	snprintf(path, sizeof(path), "%s/warren-load-XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
 	int r = spool(path, e);
 
 	if (!r)
-		r = load_from(path, s->quiet, e);
+		r = load_from(path, "title=standard input", s->quiet, e);
 	unlink(path);
 	return r;
 }

@@ -9,14 +9,17 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/util.h"
+#include "cli/progress.h"
 #include "image/manage.h"
 
 struct asking {
 	bool quiet;
+	struct progress *bars;
 	void (*fn)(void *arg, struct json_object *o);
 	void *arg;
 };
@@ -28,17 +31,37 @@ const char *images_text(struct json_object *o, const char *key)
 	return json_object_object_get_ex(o, key, &v) && v ? json_object_get_string(v) : "";
 }
 
+static uint64_t number_of(struct json_object *o, const char *key)
+{
+	struct json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) ? json_object_get_uint64(v) : 0;
+}
+
+static void print_status(const struct asking *a, const char *status)
+{
+	char clean[1200];
+
+	snprintf(clean, sizeof(clean), "%s", status);
+	for (char *p = clean; *p; p++)
+		*p = (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p;
+	if (a->bars)
+		progress_say(a->bars, clean);
+	else
+		fprintf(stderr, "%s\n", clean);
+}
+
 static int one(void *arg, struct json_object *o)
 {
 	const struct asking *a = arg;
-	const char *status = images_text(o, "status");
+	const char *status = images_text(o, "status"), *bar = images_text(o, "progress");
 
-	if (*status && !a->quiet) {
-		for (const char *p = status; *p; p++)
-			fputc((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p, stderr);
-		fputc('\n', stderr);
-	}
-	if (!*status && a->fn)
+	if (*status && !a->quiet)
+		print_status(a, status);
+	if (*bar && a->bars)
+		progress_set(a->bars, bar, images_text(o, "state"), number_of(o, "current"),
+			     number_of(o, "total"));
+	if (!*status && !*bar && a->fn)
 		a->fn(a->arg, o);
 	return 0;
 }
@@ -46,9 +69,16 @@ static int one(void *arg, struct json_object *o)
 int images_ask(const char *const *words, bool quiet, void (*fn)(void *arg, struct json_object *o),
 	       void *arg, struct err *e)
 {
-	struct asking a = { quiet, fn, arg };
+	struct asking a = { quiet, quiet ? NULL : progress_new(), fn, arg };
 
-	return image_manage(words, one, &a, e);
+	/* The store says how far it is only when somebody can see it. */
+	if (a.bars && setenv("WARREN_PROGRESS", "1", 1))
+		return -ENOMEM;
+	int r = image_manage(words, one, &a, e);
+
+	unsetenv("WARREN_PROGRESS");
+	progress_free(a.bars);
+	return r;
 }
 
 int images_platform(const char *s, char words[3][64], size_t *n, struct err *e)

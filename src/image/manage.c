@@ -3,7 +3,7 @@
  * needs neither sqlite (0.1 ms and 450 KB a start, by relocations alone) nor a resident server.
  *
  * Trust: the helper is Warren's own; its lines are parsed as JSON all the same. Threads: one.
- * #syscalls: pipe2 read close
+ * #syscalls: pipe2 read close memfd_create
  */
 #include "image/manage.h"
 
@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,13 +80,29 @@ static int read_answer(int fd, struct answer *a)
 	}
 }
 
-static int finish(pid_t pid, int r, struct err *e)
+/* What the helper said on its standard error: the reason when it gave no other (a library that is missing), else it is
+ * handed on. */
+static int complain(int said, bool reason, struct err *e)
+{
+	cleanup_with(buf_fini) struct buf b = BUF_INIT(64u << 10);
+
+	if (lseek(said, 0, SEEK_SET) < 0 || read_all(said, &b) || !b.len)
+		return 0;
+	if (!reason)
+		return write_full(STDERR_FILENO, b.data, b.len);
+	b.data[strcspn(b.data, "\n")] = '\0';
+	return err_set(e, -ELIBACC, "%s", b.data);
+}
+
+static int finish(pid_t pid, int r, int said, struct err *e)
 {
 	int status;
 
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return r ? r : -errno;
+	if (complain(said, !r && status, e) < 0 && !r && status)
+		return e->code;
 	if (r || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		return r;
 	if (WIFSIGNALED(status))
@@ -117,7 +134,8 @@ int image_manage(const char *const *words, int (*line)(void *arg, struct json_ob
 		return err_set(e, -E2BIG, "more than %d words at once", WORDS_MAX);
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(e, -errno, "start warren-store: pipe");
-	const int stdio[3] = { 0, p[1], 2 };
+	cleanup_fd int said = memfd_create("complaints", MFD_CLOEXEC);
+	const int stdio[3] = { 0, p[1], said };
 
 	if (geteuid())
 		r = subid_spawn(&pid, helper, argv, stdio, e);
@@ -130,5 +148,5 @@ int image_manage(const char *const *words, int (*line)(void *arg, struct json_ob
 		return r;
 	r = read_answer(answer, &a);
 	close_fd(&answer);
-	return finish(pid, r, e);
+	return finish(pid, r, said, e);
 }

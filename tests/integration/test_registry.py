@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_image import GOOD, Layout, Store, digest, entry, tar_bytes
+from test_image import GOOD, WARREN, Layout, Store, digest, entry, tar_bytes
 
 REGISTRY = shutil.which("docker-registry")
 needs_registry = pytest.mark.skipif(not REGISTRY, reason="docker-registry is not installed")
@@ -425,3 +425,25 @@ def test_an_unknown_certificate_is_refused(store, hostile, tmp_path):
     host = f"{name}:{port}" if "." in name else f"{name}:{port}"
     store.refused("pull", f"{host}/x", says=[])
     store.ok("pull", "-q", "--tls-verify=false", f"{host}/x")
+
+
+@needs_registry
+def test_bars_on_a_terminal_lines_elsewhere(store, tmp_path, registry):
+    if not shutil.which("script"):
+        pytest.skip("script is not installed")
+    imported(store, tmp_path)
+
+    def on_terminal(*args):
+        command = " ".join([str(WARREN), *args])
+        return subprocess.run(["script", "-qec", command, "/dev/null"], env=store.env | {"TERM": "xterm"}, check=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+    out = on_terminal("push", "it", f"{registry.host}/it")
+    assert "\033[K" in out and ": Pushed" in out
+    store.ok("rmi", "it")
+    out = on_terminal("pull", f"{registry.host}/it")
+    assert out.count("Pulled") >= 2 and "layer 1 of" not in out
+    store.ok("rmi", f"{registry.host}/it")
+    done = store.run("pull", f"{registry.host}/it")
+    assert "\033" not in done.stderr and "layer 1 of 2: pulling" in done.stderr
+    store.ok("rmi", f"{registry.host}/it")
+    assert store.run("pull", "-q", f"{registry.host}/it").stderr == ""

@@ -6,7 +6,8 @@
  * Standard input, lines "KEY VALUE": method, url, accept, type (content type of what is sent), user, password,
  * identity, bearer, scope, insecure 1 (plain HTTP and unverified certificates are fine), max (bytes that the body may have),
  * size (bytes that it must have), body (the descriptor that gets the body), source (the descriptor whose file is sent)
- * and upload (how many bytes of it); authorities, cert and key (descriptors of PEM texts).
+ * and upload (how many bytes of it); authorities, cert and key (descriptors of PEM texts); counter (the
+ * descriptor of a file that gets the number of bytes of the body so far, 64 bits).
  *
  * Standard output, lines: status N, location URL, digest D, type T, bearer TOKEN (that was got on the way),
  * bytes N, message TEXT (what the registry said about a failure). Exit status 0 when there was an answer at all; otherwise one
@@ -49,7 +50,7 @@ struct request {
 	const char *method, *url, *accept, *type, *user, *password, *identity, *scope;
 	char bearer[TOKEN_MAX];
 	bool insecure, basic;
-	int body, source; /* descriptors, -1: none */
+	int body, source, counter; /* descriptors, -1: none */
 	uint64_t max, size, upload;
 	bool has_size, has_upload;
 	struct buf authorities, cert, key; /* PEM texts */
@@ -108,7 +109,9 @@ static void read_request(struct request *r)
 {
 	static struct buf b = BUF_INIT(256u << 10);
 
-	*r = (struct request){ .method = "GET", .max = UINT64_MAX, .body = -1, .source = -1 };
+	*r = (struct request){
+		.method = "GET", .max = UINT64_MAX, .body = -1, .source = -1, .counter = -1
+	};
 	if (read_all(0, &b) || !b.data)
 		die("no request");
 	for (char *save = NULL, *line = strtok_r(b.data, "\n", &save); line;
@@ -136,6 +139,8 @@ static void read_request(struct request *r)
 			r->body = descriptor(v);
 		else if (streq(line, "source"))
 			r->source = descriptor(v);
+		else if (streq(line, "counter"))
+			r->counter = descriptor(v);
 		else if (streq(line, "authorities"))
 			read_text(&r->authorities, v);
 		else if (streq(line, "cert"))
@@ -151,6 +156,12 @@ static void read_request(struct request *r)
 	}
 	if (!r->url)
 		die("no url");
+}
+
+static void count(const struct request *r, uint64_t n)
+{
+	if (r->counter >= 0 && pwrite(r->counter, &n, sizeof(n), 0) != sizeof(n))
+		die("counter: %s", strerrordesc_np(errno));
 }
 
 static size_t on_body(char *p, size_t one, size_t n, void *data)
@@ -186,6 +197,7 @@ static size_t on_body(char *p, size_t one, size_t n, void *data)
 	if (a->write_error)
 		return 0;
 	a->got += n;
+	count(a->r, a->got);
 	return whole;
 }
 
@@ -236,6 +248,7 @@ static size_t on_send(char *p, size_t one, size_t n, void *data)
 	if (got < 0)
 		return CURL_READFUNC_ABORT;
 	a->sent += (uint64_t)got;
+	count(a->r, a->sent);
 	return (size_t)got;
 }
 
@@ -490,89 +503,48 @@ static const char *const readable_dirs[] = { "/etc",	  "/usr", "/lib",
 					     "/lib64",	  "/run", "/var/lib/ca-certificates",
 					     "/proc/sys", "/dev" };
 static const int allowed_calls[] = {
-	SYS_read,
-	SYS_write,
-	SYS_pread64,
-	SYS_readv,
-	SYS_writev,
-	SYS_close,
-	SYS_fstat,
-	SYS_newfstatat,
-	SYS_stat,
-	SYS_lstat,
-	SYS_lseek,
-	SYS_open,
-	SYS_openat,
-	SYS_access,
-	SYS_faccessat,
-	SYS_faccessat2,
-	SYS_getdents64,
-	SYS_readlink,
-	SYS_readlinkat,
-	SYS_statfs,
-	SYS_fstatfs,
-	SYS_mmap,
-	SYS_munmap,
-	SYS_mprotect,
-	SYS_mremap,
-	SYS_madvise,
-	SYS_brk,
-	SYS_futex,
-	SYS_rt_sigaction,
-	SYS_rt_sigprocmask,
-	SYS_rt_sigreturn,
-	SYS_sigaltstack,
-	SYS_clone,
-	SYS_clone3,
-	SYS_set_robust_list,
-	SYS_rseq,
-	SYS_exit,
-	SYS_exit_group,
-	SYS_gettid,
-	SYS_getpid,
-	SYS_getuid,
-	SYS_geteuid,
-	SYS_getgid,
-	SYS_getegid,
-	SYS_getrandom,
-	SYS_uname,
-	SYS_sysinfo,
-	SYS_prlimit64,
-	SYS_getrlimit,
-	SYS_sched_yield,
-	SYS_sched_getaffinity,
-	SYS_clock_gettime,
-	SYS_clock_nanosleep,
-	SYS_nanosleep,
-	SYS_gettimeofday,
-	SYS_time,
-	SYS_socket,
-	SYS_socketpair,
-	SYS_connect,
-	SYS_bind,
-	SYS_getsockname,
-	SYS_getpeername,
-	SYS_setsockopt,
-	SYS_getsockopt,
-	SYS_sendto,
-	SYS_recvfrom,
-	SYS_sendmsg,
-	SYS_recvmsg,
-	SYS_sendmmsg,
-	SYS_recvmmsg,
-	SYS_shutdown,
-	SYS_poll,
-	SYS_ppoll,
-	SYS_select,
-	SYS_pselect6,
-	SYS_epoll_create1,
-	SYS_epoll_ctl,
-	SYS_epoll_wait,
-	SYS_eventfd2,
-	SYS_pipe2,
-	SYS_fcntl,
-	SYS_ioctl,
-	SYS_dup,
+	SYS_read,	    SYS_write,
+	SYS_pread64,	    SYS_pwrite64,
+	SYS_readv,	    SYS_writev,
+	SYS_close,	    SYS_fstat,
+	SYS_newfstatat,	    SYS_stat,
+	SYS_lstat,	    SYS_lseek,
+	SYS_open,	    SYS_openat,
+	SYS_access,	    SYS_faccessat,
+	SYS_faccessat2,	    SYS_getdents64,
+	SYS_readlink,	    SYS_readlinkat,
+	SYS_statfs,	    SYS_fstatfs,
+	SYS_mmap,	    SYS_munmap,
+	SYS_mprotect,	    SYS_mremap,
+	SYS_madvise,	    SYS_brk,
+	SYS_futex,	    SYS_rt_sigaction,
+	SYS_rt_sigprocmask, SYS_rt_sigreturn,
+	SYS_sigaltstack,    SYS_clone,
+	SYS_clone3,	    SYS_set_robust_list,
+	SYS_rseq,	    SYS_exit,
+	SYS_exit_group,	    SYS_gettid,
+	SYS_getpid,	    SYS_getuid,
+	SYS_geteuid,	    SYS_getgid,
+	SYS_getegid,	    SYS_getrandom,
+	SYS_uname,	    SYS_sysinfo,
+	SYS_prlimit64,	    SYS_getrlimit,
+	SYS_sched_yield,    SYS_sched_getaffinity,
+	SYS_clock_gettime,  SYS_clock_nanosleep,
+	SYS_nanosleep,	    SYS_gettimeofday,
+	SYS_time,	    SYS_socket,
+	SYS_socketpair,	    SYS_connect,
+	SYS_bind,	    SYS_getsockname,
+	SYS_getpeername,    SYS_setsockopt,
+	SYS_getsockopt,	    SYS_sendto,
+	SYS_recvfrom,	    SYS_sendmsg,
+	SYS_recvmsg,	    SYS_sendmmsg,
+	SYS_recvmmsg,	    SYS_shutdown,
+	SYS_poll,	    SYS_ppoll,
+	SYS_select,	    SYS_pselect6,
+	SYS_epoll_create1,  SYS_epoll_ctl,
+	SYS_epoll_wait,	    SYS_eventfd2,
+	SYS_pipe2,	    SYS_fcntl,
+	SYS_ioctl,	    SYS_dup,
 	SYS_tgkill,
 };
 

@@ -6,7 +6,7 @@
  * with one JSON object a line: results, {"status": TEXT} for progress, and {"error": TEXT, "code": -ERRNO} at the
  * end when it failed (exit status 1).
  *
- * Verbs: commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; extract image= path= to=; fill image= path= volume=; untar source= to=; load source= (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
+ * Verbs: commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; extract image= path= to=; fill image= path= volume=; untar source= to=; load source= [title=] (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
  * prune [all=1]; usage; repair; pull image= [[in]secure=1]; push image= [destination=]; login registry=; logout registry=
  * (user and password in the environment, WARREN_CREDENTIALS=user:password); layer digest= size= diff_id= name= (one layer of a
  * pull, started by it).
@@ -71,7 +71,9 @@ static int do_import(struct store *s, const struct words *w, struct err *e)
 
 static int do_load(struct store *s, const struct words *w, struct err *e)
 {
-	struct import_request r = { .all = true, .os = "linux", .architecture = "amd64" };
+	struct import_request r = {
+		.all = true, .title = word(w, "title"), .os = "linux", .architecture = "amd64"
+	};
 	int err = need(w, "source", &r.source, e);
 
 	return err ? err : image_import(s, &r, e);
@@ -231,8 +233,8 @@ static int do_pull(struct store *s, const struct words *w, struct err *e)
 
 static int do_layer(struct store *s, const struct words *w, struct err *e)
 {
-	const char *digest, *size, *diff_id;
-	uint64_t bytes = 0;
+	const char *digest, *size, *diff_id, *counter = word(w, "counter");
+	uint64_t bytes = 0, fd = 0;
 	int r = need(w, "digest", &digest, e);
 
 	if (!r)
@@ -241,7 +243,11 @@ static int do_layer(struct store *s, const struct words *w, struct err *e)
 		r = need(w, "diff_id", &diff_id, e);
 	if (!r && str_to_u64(size, &bytes))
 		r = err_set(e, -EINVAL, "warren-store: size=%s", size);
-	return r ? r : image_pull_layer(s, digest, bytes, diff_id, word_or(w, "name", "layer"), e);
+	if (!r && counter && (str_to_u64(counter, &fd) || fd < 3 || fd > 1 << 20))
+		r = err_set(e, -EINVAL, "warren-store: counter=%s", counter);
+	return r ? r
+		 : image_pull_layer(s, digest, bytes, diff_id, word_or(w, "name", "layer"), (int)fd,
+				    e);
 }
 
 static int do_push(struct store *s, const struct words *w, struct err *e)
@@ -324,7 +330,7 @@ static int run(struct store *s, int argc, char **argv, struct err *e)
 
 int main(int argc, char **argv)
 {
-	struct store s = { .say = say };
+	struct store s = { .say = say, .progress = getenv("WARREN_PROGRESS") };
 	struct err e = ERR_INIT;
 	struct buf b = BUF_INIT(8192);
 

@@ -22,6 +22,30 @@
 #include "image/store/store.h"
 #include "os/tree.h"
 
+/* The name that leads to the instance, whose directory is below the same root; its id without one. */
+static void name_of(const char *dir, const char *id, char *out, size_t size)
+{
+	const char *slash = strrchr(dir, '/');
+	char path[PATH_MAX + 16], target[128];
+
+	snprintf(out, size, "%.12s", id);
+	if (!slash)
+		return;
+	snprintf(path, sizeof(path), "%.*s/.names", (int)(slash - dir), dir);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_closedir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	for (struct dirent *x; d && (x = readdir(d));) {
+		ssize_t n = readlinkat(fd, x->d_name, target, sizeof(target) - 1);
+
+		target[n > 0 ? n : 0] = '\0';
+		if (n > 0 && streq(target, id)) {
+			snprintf(out, size, "%s", x->d_name);
+			return;
+		}
+	}
+}
+
 void claims_find(struct store *s, const char *id, char *instance, size_t size)
 {
 	char path[96];
@@ -43,7 +67,7 @@ void claims_find(struct store *s, const char *id, char *instance, size_t size)
 		if (n < 0 || (stat(target, &st) < 0 && errno == ENOENT))
 			unlinkat(fd, x->d_name, 0);
 		else
-			snprintf(instance, size, "%s", x->d_name);
+			name_of(target, x->d_name, instance, size);
 	}
 }
 

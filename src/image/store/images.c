@@ -163,15 +163,16 @@ static int count_names(struct store *s, const char *id, int64_t *n, struct err *
  * records go first: an instance that claims the image looks for them after its claim. */
 static int forget(struct store *s, const char *id, struct err *e)
 {
-	char user[128];
+	char user[256];
 	int r = records_remove(s, id, e);
 
 	if (r)
 		return r;
 	claims_find(s, id, user, sizeof(user));
 	if (*user)
-		return err_set(e, -EBUSY, "image '%.12s' is used by instance '%.12s'", id + 7,
-			       user);
+		return err_set(e, -EBUSY,
+			       "image '%.12s' is used by instance '%s'. Fix: warren rm %s", id + 7,
+			       user, user);
 	if ((r = db_run(s, e, "DELETE FROM names WHERE image = ?", "s", id)) ||
 	    (r = db_run(s, e, "DELETE FROM image_layers WHERE image = ?", "s", id)))
 		return r;
@@ -236,15 +237,24 @@ static int list_names(struct store *s, const char *id, struct buf *b, struct err
 	return r;
 }
 
+/* A nameless image all of whose layers another one has at the same places is a step of that one's making, and there is
+ * nothing to see in it. */
+#define INTERMEDIATE                                                                              \
+	"(NOT EXISTS (SELECT 1 FROM names WHERE image = id) AND EXISTS (SELECT 1 FROM images AS " \
+	"other WHERE other.id <> images.id AND (EXISTS (SELECT 1 FROM names WHERE image = "       \
+	"other.id)) AND NOT EXISTS (SELECT 1 FROM image_layers AS l WHERE l.image = images.id "   \
+	"AND NOT EXISTS (SELECT 1 FROM image_layers AS k WHERE k.image = other.id AND "           \
+	"k.position = l.position AND k.layer = l.layer))))"
+
 int image_list_all(struct store *s, struct err *e)
 {
 	cleanup_query sqlite3_stmt *q = NULL;
-	int r = db_query(
-		s, &q, e,
-		"SELECT id, manifest, added, (SELECT coalesce(sum(bytes), 0) FROM "
-		"image_layers JOIN layers ON number = layer WHERE image = id), (SELECT "
-		"count(*) FROM image_layers WHERE image = id) FROM images ORDER BY added DESC",
-		"");
+	int r = db_query(s, &q, e,
+			 "SELECT id, manifest, added, (SELECT coalesce(sum(bytes), 0) FROM "
+			 "image_layers JOIN layers ON number = layer WHERE image = id), (SELECT "
+			 "count(*) FROM image_layers WHERE image = id), " INTERMEDIATE
+			 " FROM images ORDER BY added DESC",
+			 "");
 
 	while (!r && (r = db_step(s, q, e)) == 1) {
 		__attribute__((cleanup(buf_fini))) struct buf b = BUF_INIT(1u << 20);
@@ -258,6 +268,8 @@ int image_list_all(struct store *s, struct err *e)
 		json_put_string(&b, id);
 		json_put_key(&b, "manifest");
 		json_put_string(&b, db_text(q, 1));
+		if (sqlite3_column_int64(q, 5))
+			buf_adds(&b, ",\"intermediate\":true");
 		buf_addf(&b, ",\"added\":%lld,\"bytes\":%lld,\"layers\":%lld",
 			 (long long)sqlite3_column_int64(q, 2),
 			 (long long)sqlite3_column_int64(q, 3),
@@ -282,7 +294,7 @@ static int next_unused(struct store *s, bool all, int64_t *after, char id[DIGEST
 		       struct err *e)
 {
 	cleanup_query sqlite3_stmt *q = NULL;
-	char user[128];
+	char user[256];
 	int r = db_query(s, &q, e,
 			 "SELECT id FROM images WHERE ?1 OR NOT EXISTS (SELECT 1 FROM names WHERE "
 			 "image = id) ORDER BY id LIMIT -1 OFFSET ?2",

@@ -208,6 +208,8 @@ int image_import(struct store *s, const struct import_request *r, struct err *e)
 
 	if (fd < 0)
 		return fd;
+	if (r->title)
+		snprintf(path, sizeof(path), "%s", r->title);
 	if (S_ISDIR(st.st_mode)) {
 		bool layout = faccessat(fd, "oci-layout", F_OK, 0) == 0;
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -86,13 +87,20 @@ static int write_secrets(const struct remote *r)
 }
 
 static int start_layer(struct layout *l, const struct image_descriptor *d, const char *diff_id,
-		       pid_t *pid)
+		       int counter, pid_t *pid)
 {
 	cleanup_fd int secrets = write_secrets(&of(l)->r);
-	char self[PATH_MAX], digest[96], size[40], diff[96], name[600];
-	const char *argv[] = { "warren-store", l->s->path, l->s->rootless ? "user" : "root",
-			       "layer",	       digest,	   size,
-			       diff,	       name,	   NULL };
+	char self[PATH_MAX], digest[96], size[40], diff[96], name[600], count[32];
+	const char *argv[] = { "warren-store",
+			       l->s->path,
+			       l->s->rootless ? "user" : "root",
+			       "layer",
+			       digest,
+			       size,
+			       diff,
+			       name,
+			       NULL,
+			       NULL };
 	int r = paths_helper("warren-store", self, sizeof(self), l->e);
 
 	if (r)
@@ -103,60 +111,110 @@ static int start_layer(struct layout *l, const struct image_descriptor *d, const
 	snprintf(size, sizeof(size), "size=%llu", (unsigned long long)d->size);
 	snprintf(diff, sizeof(diff), "diff_id=%s", diff_id);
 	snprintf(name, sizeof(name), "name=%s", l->source);
+	if (counter >= 0) {
+		snprintf(count, sizeof(count), "counter=%d", counter);
+		argv[8] = count;
+		fcntl(counter, F_SETFD, 0);
+	}
 	/* Its answers go where ours go. */
-	return spawn_program(pid, self, argv, (const int[3]){ secrets, 1, 2 }, l->e);
+	r = spawn_program(pid, self, argv, (const int[3]){ secrets, 1, 2 }, l->e);
+	if (counter >= 0)
+		fcntl(counter, F_SETFD, FD_CLOEXEC);
+	return r;
+}
+
+struct under_way {
+	pid_t pid;   /* 0: none */
+	int counter; /* -1: none */
+};
+
+static void show(struct layout *l, const struct image_manifest *m, const struct under_way *v)
+{
+	for (size_t i = 0; i < m->layers_n; i++)
+		if (v[i].pid && v[i].counter >= 0)
+			store_progress(l->s, m->layers[i].digest, "Pulling",
+				       remote_counted(v[i].counter), m->layers[i].size);
 }
 
 /* 0 when a child ended well; 1: it has said what was wrong; -errno. */
-static int reap(struct layout *l, pid_t *pids, size_t n, size_t *running)
+static int reap(struct layout *l, const struct image_manifest *m, struct under_way *v,
+		size_t *running)
 {
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, 0)) < 0)
-		if (errno != EINTR)
+	while ((pid = waitpid(-1, &status, l->s->progress ? WNOHANG : 0)) <= 0) {
+		if (pid < 0 && errno != EINTR)
 			return err_sys(l->e, -errno, "wait for a layer");
-	for (size_t i = 0; i < n; i++) {
-		if (pids[i] != pid)
+		show(l, m, v);
+		if (pid == 0)
+			nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+	}
+	for (size_t i = 0; i < m->layers_n; i++) {
+		if (v[i].pid != pid)
 			continue;
-		pids[i] = 0;
+		v[i].pid = 0;
+		close_fd(&v[i].counter);
 		(*running)--;
-		if (WIFEXITED(status))
-			return WEXITSTATUS(status) != 0;
+		if (WIFEXITED(status)) {
+			bool good = !WEXITSTATUS(status);
+
+			store_progress(l->s, m->layers[i].digest, good ? "Pulled" : "Failed",
+				       good ? m->layers[i].size : 0, m->layers[i].size);
+			return !good;
+		}
 		return err_set(l->e, -EPROTO, "%s: layer %zu: warren-store was killed by signal %d",
 			       l->source, i, WTERMSIG(status));
 	}
 	return 0;
 }
 
+/* Looks the layer up, or begins to bring it. */
+static int begin_layer(struct layout *l, const struct image_manifest *m, const char *diff_id,
+		       size_t i, struct layer *out, struct under_way *v, size_t *running)
+{
+	const struct image_descriptor *d = &m->layers[i];
+	int r = layer_find(l->s, diff_id, d->digest, out, l->e);
+
+	if (r < 0)
+		return r;
+	if (r) {
+		store_progress(l->s, d->digest, "Exists", d->size, d->size);
+		return 0;
+	}
+	if (!l->s->progress)
+		store_status(l->s, "layer %zu of %zu: pulling %.19s, %.1f MB", i + 1, m->layers_n,
+			     d->digest, (double)d->size / 1e6);
+	v->counter = l->s->progress ? remote_counter() : -1;
+	r = start_layer(l, d, diff_id, v->counter, &v->pid);
+	if (r)
+		close_fd(&v->counter);
+	*running += !r;
+	return r;
+}
+
 static int fetch_layers(struct layout *l, const struct image_manifest *m,
 			const struct image_config *c, struct layer *out)
 {
-	pid_t *pids = arena_calloc(&l->arena, m->layers_n, sizeof(*pids));
+	struct under_way *v = arena_calloc(&l->arena, m->layers_n, sizeof(*v));
 	size_t running = 0, i = 0;
-	int r = pids ? 0 : -ENOMEM;
+	int r = v ? 0 : -ENOMEM;
 
+	for (size_t k = 0; v && k < m->layers_n; k++)
+		v[k].counter = -1;
 	while (!r && (i < m->layers_n || running)) {
 		if (i == m->layers_n || running == AT_ONCE) {
-			r = reap(l, pids, m->layers_n, &running);
+			r = reap(l, m, v, &running);
 			continue;
 		}
-		r = layer_find(l->s, c->diff_ids.v[i], m->layers[i].digest, &out[i], l->e);
-		if (r == 0) {
-			store_status(l->s, "layer %zu of %zu: pulling %.19s, %.1f MB", i + 1,
-				     m->layers_n, m->layers[i].digest,
-				     (double)m->layers[i].size / 1e6);
-			r = start_layer(l, &m->layers[i], c->diff_ids.v[i], &pids[i]);
-			running += !r;
-		}
-		r = r < 0 ? r : 0;
+		r = begin_layer(l, m, c->diff_ids.v[i], i, &out[i], &v[i], &running);
 		i++;
 	}
 	while (running) {
 		struct err more = ERR_INIT, *keep = l->e;
 
 		l->e = &more;
-		reap(l, pids, m->layers_n, &running);
+		reap(l, m, v, &running);
 		l->e = keep;
 	}
 	if (r > 0)
@@ -339,7 +397,7 @@ static int read_secrets(struct remote *r, struct buf *b, struct err *e)
 }
 
 int image_pull_layer(struct store *s, const char *digest, uint64_t size, const char *diff_id,
-		     const char *name, struct err *e)
+		     const char *name, int counter, struct err *e)
 {
 	__attribute__((cleanup(buf_fini))) struct buf secrets = BUF_INIT(128u << 10);
 	__attribute__((cleanup(remote_close))) struct remote r = { .s = s };
@@ -357,9 +415,12 @@ int image_pull_layer(struct store *s, const char *digest, uint64_t size, const c
 		return err_set(e, -EINVAL, "layer: bad request");
 	snprintf(url, sizeof(url), "/v2/%s/blobs/%s", r.ref.repository, digest);
 	snprintf(what, sizeof(what), "%s: layer %.19s", name, digest);
-	const struct remote_request q = {
-		.url = url, .body = p[1], .source = -1, .size = size, .max = size
-	};
+	const struct remote_request q = { .url = url,
+					  .body = p[1],
+					  .source = -1,
+					  .size = size,
+					  .max = size,
+					  .counter = counter };
 
 	err = remote_start(&r, &q, &job, e);
 	close(p[1]);

@@ -53,9 +53,12 @@ static int push_blob(struct remote *r, const char *digest, struct err *e)
 
 	if (err)
 		return err;
-	if (a.status == 200)
+	if (a.status == 200) {
+		store_progress(r->s, digest, "Exists", size, size);
 		return 0;
-	store_status(r->s, "pushing %.19s, %.1f MB", digest, (double)size / 1e6);
+	}
+	if (!r->s->progress)
+		store_status(r->s, "pushing %.19s, %.1f MB", digest, (double)size / 1e6);
 	snprintf(url, sizeof(url), "/v2/%s/blobs/uploads/", r->ref.repository);
 	const struct remote_request post = {
 		.method = "POST", .url = url, .body = -1, .source = -1
@@ -75,7 +78,9 @@ static int push_blob(struct remote *r, const char *digest, struct err *e)
 					    .type = "application/octet-stream",
 					    .upload = size };
 
-	err = remote_ask(r, &put, &a, e);
+	err = remote_ask_shown(r, &put, digest, size, &a, e);
+	if (!err && a.status == 201)
+		store_progress(r->s, digest, "Pushed", size, size);
 	return err ? err : a.status == 201 ? 0 : remote_refusal(r, &a, digest, e);
 }
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,8 @@ static void write_request(const struct remote *r, const struct remote_request *q
 		number(b, "source", (uint64_t)q->source);
 		number(b, "upload", q->upload);
 	}
+	if (q->counter > 0)
+		number(b, "counter", (uint64_t)q->counter);
 	for (int i = 0; i < CERT_TEXTS; i++)
 		if (certs[i] >= 0)
 			number(b, cert_words[i], (uint64_t)certs[i]);
@@ -110,7 +113,8 @@ int remote_start(struct remote *r, const struct remote_request *q, struct remote
 	cleanup_fd int authorities = text_fd(&r->certs.authorities);
 	cleanup_fd int cert = text_fd(&r->certs.cert);
 	cleanup_fd int key = text_fd(&r->certs.key);
-	const int handed[] = { authorities, cert, key, q->body, q->source };
+	const int handed[] = { authorities, cert,      key,
+			       q->body,	    q->source, q->counter > 0 ? q->counter : -1 };
 
 	write_request(r, q, handed, &b);
 	if (b.error || in < 0 || write_full(in, b.data, b.len) || lseek(in, 0, SEEK_SET) < 0 ||
@@ -178,6 +182,41 @@ int remote_ask(struct remote *r, const struct remote_request *q, struct remote_a
 	int err = remote_start(r, q, &job, e);
 
 	return err ? err : remote_finish(r, &job, a, e);
+}
+
+int remote_counter(void)
+{
+	static const uint64_t none;
+	int fd = memfd_create("counter", MFD_CLOEXEC);
+
+	if (fd >= 0 && pwrite(fd, &none, sizeof(none), 0) != sizeof(none))
+		close_fd(&fd);
+	return fd;
+}
+
+uint64_t remote_counted(int counter)
+{
+	uint64_t n = 0;
+
+	return pread(counter, &n, sizeof(n), 0) == sizeof(n) ? n : 0;
+}
+
+int remote_ask_shown(struct remote *r, const struct remote_request *q, const char *digest,
+		     uint64_t total, struct remote_answer *a, struct err *e)
+{
+	cleanup_fd int counter = r->s->progress ? remote_counter() : -1;
+	struct remote_request with = *q;
+	struct remote_job job;
+
+	with.counter = MAX(counter, 0);
+	int err = remote_start(r, &with, &job, e);
+
+	if (err)
+		return err;
+	for (struct pollfd p = { .fd = job.out, .events = POLLIN };
+	     counter >= 0 && poll(&p, 1, 100) == 0;)
+		store_progress(r->s, digest, "Pushing", remote_counted(counter), total);
+	return remote_finish(r, &job, a, e);
 }
 
 int remote_get(struct remote *r, const struct remote_request *q, struct remote_answer *a,

@@ -29,6 +29,7 @@ struct remote_request {
 	int body;		    /* descriptor, -1: not wanted */
 	int source;		    /* descriptor of what is sent, -1: nothing */
 	uint64_t max, size, upload; /* size 0: not known */
+	int counter;		    /* a file that gets the number of bytes so far; 0: none */
 };
 
 struct remote_answer {
@@ -53,6 +54,12 @@ int remote_start(struct remote *r, const struct remote_request *q, struct remote
 		 struct err *e);
 /* Waits for it. 0 when there was an answer of whatever status, else -errno. */
 int remote_finish(struct remote *r, struct remote_job *job, struct remote_answer *a, struct err *e);
+/* remote_start() and remote_finish(), and store_progress() about `digest` of `total` bytes in between. */
+int remote_ask_shown(struct remote *r, const struct remote_request *q, const char *digest,
+		     uint64_t total, struct remote_answer *a, struct err *e);
+/* A counter for a request: a descriptor, and what it says. */
+int remote_counter(void);
+uint64_t remote_counted(int counter);
 int remote_ask(struct remote *r, const struct remote_request *q, struct remote_answer *a,
 	       struct err *e);
 /* As remote_ask, with the body in `out`. */
@@ -78,7 +85,7 @@ struct pull_request {
 int image_pull(struct store *s, const struct pull_request *p, struct err *e);
 /* One layer, in a process of its own: the request's secrets come on standard input. */
 int image_pull_layer(struct store *s, const char *digest, uint64_t size, const char *diff_id,
-		     const char *name, struct err *e);
+		     const char *name, int counter, struct err *e);
 int image_push(struct store *s, const char *image, const char *destination, const char *creds,
 	       enum remote_tls tls, struct err *e);
 int registry_login(struct store *s, const char *registry, const char *creds, enum remote_tls tls,

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "image/store/db.h"
 #include "os/file.h"
 #include "os/tree.h"
@@ -101,6 +102,7 @@ int store_open(struct store *s, const char *path, bool rootless, struct err *e)
 			     .rootless = rootless,
 			     .busy = -1,
 			     .lock = -1,
+			     .progress = s->progress,
 			     .say = say,
 			     .say_arg = arg };
 	int r = tree_make(path);
@@ -143,6 +145,20 @@ void store_close(struct store *s)
 	close_fd(&s->busy);
 	close_fd(&s->dir);
 	s->db = NULL;
+}
+
+void store_progress(const struct store *s, const char *digest, const char *state, uint64_t current,
+		    uint64_t total)
+{
+	const char *hex = str_after(digest, "sha256:");
+	char text[256];
+
+	if (!s->progress)
+		return;
+	snprintf(text, sizeof(text),
+		 "{\"progress\":\"%.12s\",\"state\":\"%.20s\",\"current\":%llu,\"total\":%llu}",
+		 hex ? hex : digest, state, (unsigned long long)current, (unsigned long long)total);
+	s->say(s->say_arg, text);
 }
 
 void store_status(const struct store *s, const char *fmt, ...)

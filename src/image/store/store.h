@@ -18,8 +18,9 @@ struct store {
 	int dir;	  /* open on it */
 	bool rootless;	  /* we are root of a user namespace: overlayfs wants user.* attributes */
 	struct sqlite3 *db;
-	int busy; /* shared lock: nothing is collected meanwhile */
-	int lock; /* the exclusive one, while something changes; -1 otherwise */
+	int busy;      /* shared lock: nothing is collected meanwhile */
+	int lock;      /* the exclusive one, while something changes; -1 otherwise */
+	bool progress; /* the caller draws bars: store_progress() speaks */
 	/* One JSON object to the caller. */
 	void (*say)(void *arg, const char *json);
 	void *say_arg;
@@ -33,6 +34,10 @@ void store_close(struct store *s);
 /* Says {"status": "..."}: progress for a person. */
 void store_status(const struct store *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Says how far a blob is, when somebody wants to see it. */
+void store_progress(const struct store *s, const char *digest, const char *state, uint64_t current,
+		    uint64_t total);
 
 /* A change: takes the lock, marks the store dirty, begins a transaction. store_change_end() commits when
  * `r` is 0 and then writes the records of image `id` (NULL: none); otherwise it rolls back. Returns r or
@@ -134,6 +139,7 @@ int store_usage(struct store *s, struct err *e);
 /* import.c */
 struct import_request {
 	const char *source; /* a path, or "oci:", "oci-archive:", "docker-archive:", "rootfs:" */
+	const char *title;  /* what errors call the source; NULL: its path */
 	const char *name;   /* NULL: what the source says */
 	bool all;	    /* every image of the source, not one; a root file system is none */
 	const char *os, *architecture, *variant;
