@@ -29,14 +29,14 @@ static int address(int dirfd, const char *name, struct sockaddr_un *sa)
 	return n < 0 || (size_t)n >= sizeof(sa->sun_path) ? -ENAMETOOLONG : 0;
 }
 
-int sock_listen_at(int dirfd, const char *name)
+static int listen_at(int dirfd, const char *name, int type)
 {
 	struct sockaddr_un sa;
 	int r = address(dirfd, name, &sa);
 
 	if (r)
 		return r;
-	cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	cleanup_fd int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
@@ -47,18 +47,38 @@ int sock_listen_at(int dirfd, const char *name)
 	return steal_fd(&fd);
 }
 
-int sock_connect_at(int dirfd, const char *name)
+static int connect_at(int dirfd, const char *name, int type)
 {
 	struct sockaddr_un sa;
 	int r = address(dirfd, name, &sa);
 
 	if (r)
 		return r;
-	cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	cleanup_fd int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return -errno;
 	return steal_fd(&fd);
+}
+
+int sock_listen_at(int dirfd, const char *name)
+{
+	return listen_at(dirfd, name, SOCK_SEQPACKET);
+}
+
+int sock_connect_at(int dirfd, const char *name)
+{
+	return connect_at(dirfd, name, SOCK_SEQPACKET);
+}
+
+int sock_stream_listen_at(int dirfd, const char *name)
+{
+	return listen_at(dirfd, name, SOCK_STREAM);
+}
+
+int sock_stream_connect_at(int dirfd, const char *name)
+{
+	return connect_at(dirfd, name, SOCK_STREAM | SOCK_NONBLOCK);
 }
 
 static ssize_t send_iov(int fd, struct iovec *iov, size_t iov_n, const int *fds, size_t fds_n,

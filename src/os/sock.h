@@ -11,6 +11,9 @@ enum { SOCK_FDS_MAX = 4 };
 int sock_listen_at(int dirfd, const char *name);
 /* Connects (SOCK_SEQPACKET). The descriptor, or -errno. */
 int sock_connect_at(int dirfd, const char *name);
+/* The same with SOCK_STREAM; the connected one does not block. */
+int sock_stream_listen_at(int dirfd, const char *name);
+int sock_stream_connect_at(int dirfd, const char *name);
 
 /* One message with `fds_n` descriptors; `flags` as for sendmsg. Bytes sent or -errno. */
 ssize_t sock_send(int fd, const void *p, size_t n, const int *fds, size_t fds_n, int flags);

@@ -22,8 +22,10 @@
 #include "wire/agent.h"
 #include "wire/oci.h"
 
-#define GUEST_SOCKET	 "guest.sock"
-#define GUEST_BOOT_LOG	 "boot.log"
+#define GUEST_SOCKET   "guest.sock"
+#define GUEST_BOOT_LOG "boot.log"
+#define GUEST_VSOCK \
+	"vsock.sock" /* and vsock.sock_PORT: programs of the host that the guest may call */
 #define GUEST_END	 "guest.end" /* why the guest stopped, when not by itself */
 #define GUEST_OOM	 "guest.oom" /* exists when the OOM killer struck in the container */
 #define GUEST_DISKS	 14
@@ -70,6 +72,7 @@ struct guest_machine {
 	struct guest_share share[GUEST_SHARES_MAX];
 	unsigned shares;
 	char cpu[32]; /* CPU template, "": as the host */
+	bool vsock; /* it has sockets */
 	struct guest_disk disk[GUEST_DISKS];
 	unsigned disks;
 };
@@ -83,7 +86,9 @@ enum guest_order_kind {
 	GUEST_ORDER_PAUSE,
 	GUEST_ORDER_RESUME,
 	GUEST_ORDER_STATS,
-	GUEST_ORDER_MEMORY, /* value: bytes */
+	GUEST_ORDER_MEMORY,	/* value: bytes */
+	GUEST_ORDER_VSOCK_OPEN, /* value: a port of the guest; with two descriptors of one socket */
+	GUEST_ORDER_VSOCK_ANSWER, /* value: the id; with two descriptors, or none */
 	GUEST_ORDER_STOP
 };
 
@@ -93,7 +98,17 @@ struct guest_order {
 };
 
 /* VMM to monitor. */
-enum guest_report_kind { GUEST_REPORT_STATS, GUEST_REPORT_FAILED, GUEST_REPORT_ENDED };
+enum guest_report_kind {
+	GUEST_REPORT_STATS,
+	GUEST_REPORT_FAILED,
+	GUEST_REPORT_ENDED,
+	GUEST_REPORT_VSOCK, /* a struct guest_vsock_wish instead */
+};
+
+/* The guest wants a port of the host: an order with `id` is owed. */
+struct guest_vsock_wish {
+	uint32_t kind, id, port;
+};
 
 struct guest_report {
 	uint32_t kind;
@@ -198,6 +213,8 @@ struct monitor {
 	struct buf rx, tx;
 	bool greeted;
 	struct list streams, clients;
+	struct loop_fd vsock; /* listens, where the guest has sockets */
+	struct list callers;  /* of it, who have not said where to */
 	uint32_t next_stream;
 	struct guest_stream *main;
 	struct guest_client *starter, *asker; /* wait for START's and for STATS' answers */
@@ -221,6 +238,11 @@ void monitor_kick(struct monitor *m);
 void monitor_command_ended(struct monitor *m, int status);
 /* A stream is finished: its status goes to who asked. */
 void monitor_stream_done(struct guest_stream *s);
+
+/* guest_vsock.c */
+int guest_vsock_listen(struct monitor *m, struct err *e);
+void guest_vsock_wish(struct monitor *m, const struct guest_vsock_wish *w);
+void guest_vsock_fini(struct monitor *m);
 
 /* guest_clients.c */
 int guest_clients_listen(struct monitor *m, struct err *e);

@@ -481,6 +481,13 @@ static void vmm_ready(struct loop_fd *w, uint32_t events)
 	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n == (ssize_t)sizeof(struct guest_vsock_wish) && rep.kind == GUEST_REPORT_VSOCK) {
+		struct guest_vsock_wish wish;
+
+		memcpy(&wish, &rep, sizeof(wish));
+		guest_vsock_wish(m, &wish);
+		return;
+	}
 	if (n != (ssize_t)sizeof(rep)) { /* killed: the loop's SIGCHLD says how */
 		loop_unwatch(&m->loop, w);
 		return;
@@ -666,6 +673,8 @@ static int set_up(struct monitor *m, struct guest_monitor_args *a, struct err *e
 		return r;
 	/* After the fork: the VMM gets nothing of these. */
 	r = guest_clients_listen(m, e);
+	if (r == 0)
+		r = guest_vsock_listen(m, e);
 	if (r < 0)
 		return r;
 	m->main = guest_stream_new(m, STREAM_MAIN, a->stdio);
@@ -693,6 +702,7 @@ void guest_monitor_run(struct guest_monitor_args *a)
 		.boot_log = -1,
 		.console_input = { .fd = -1 },
 		.listener = { .fd = -1 },
+		.vsock = { .fd = -1 },
 		.next_stream = STREAM_FIRST,
 	};
 	struct err e = ERR_INIT;
@@ -704,6 +714,7 @@ void guest_monitor_run(struct guest_monitor_args *a)
 	m.console_input.fn = console_typed;
 	list_init(&m.streams);
 	list_init(&m.clients);
+	list_init(&m.callers);
 	buf_init(&m.rx, RX_MAX);
 	buf_init(&m.tx, TX_MAX);
 	if (set_up(&m, a, &e) < 0)
@@ -719,6 +730,7 @@ void guest_monitor_run(struct guest_monitor_args *a)
 	if (m.end.code && m.main && m.main->fds[2] >= 0)
 		dprintf(m.main->fds[2], "warren: %s\n", m.end.msg);
 	guest_clients_fini(&m);
+	guest_vsock_fini(&m);
 	guest_exit_like(m.status);
 }
 

@@ -3,8 +3,8 @@
  * loop watches; failures and the guest's end are reported over it.
  *
  * Trust: the monitor's orders; the guest never speaks here. Threads: the machine's device loop.
- * #syscalls(main): recvfrom sendto exit_group
- * #syscalls(start): prctl
+ * #syscalls(main): recvmsg sendto exit_group
+ * #syscalls(start): prctl rt_sigaction
  */
 #include "run/guest_vmm.h"
 
@@ -14,6 +14,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "os/sock.h"
 
 struct guest_vmm guest_vmm;
 
@@ -46,10 +48,12 @@ static void report_stats(void)
 static void order_came(struct loop_fd *w, uint32_t events)
 {
 	struct guest_order o;
-	ssize_t n = recv(w->fd, &o, sizeof(o), MSG_DONTWAIT);
+	int fds[2] = { -1, -1 };
+	size_t fds_n = 2;
+	ssize_t n = sock_recv(w->fd, &o, sizeof(o), fds, &fds_n, MSG_DONTWAIT);
 
 	(void)events;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n == -EAGAIN || n == -EINTR)
 		return;
 	if (n != (ssize_t)sizeof(o)) {
 		guest_vmm.ops->stop(guest_vmm.machine);
@@ -66,6 +70,12 @@ static void order_came(struct loop_fd *w, uint32_t events)
 	case GUEST_ORDER_MEMORY:
 		if (guest_vmm.ops->memory)
 			guest_vmm.ops->memory(guest_vmm.machine, o.value);
+		break;
+	case GUEST_ORDER_VSOCK_OPEN:
+	case GUEST_ORDER_VSOCK_ANSWER:
+		if (guest_vmm.ops->vsock)
+			guest_vmm.ops->vsock(guest_vmm.machine, o.kind == GUEST_ORDER_VSOCK_ANSWER,
+					     (uint32_t)o.value, fds[0], fds[1]);
 		break;
 	default:
 		guest_vmm.ops->stop(guest_vmm.machine);
@@ -85,6 +95,15 @@ int guest_vmm_watch(struct loop *loop, void *arg)
 	(void)arg;
 	guest_vmm.orders = (struct loop_fd){ .fd = guest_vmm.g->control, .fn = order_came };
 	return loop_watch(loop, &guest_vmm.orders, EPOLLIN);
+}
+
+void guest_vmm_vsock(uint32_t id, uint32_t port, void *arg)
+{
+	const struct guest_vsock_wish w = { GUEST_REPORT_VSOCK, id, port };
+
+	(void)arg;
+	if (send(guest_vmm.g->control, &w, sizeof(w), MSG_NOSIGNAL) < 0)
+		_exit(1);
 }
 
 void guest_vmm_fail(void)

@@ -11,6 +11,8 @@ struct guest_vmm_ops {
 	void (*stats)(void *machine, struct buf *text); /* lines "name value" */
 	/* The guest should make do with so many bytes; NULL: it has no balloon. */
 	void (*memory)(void *machine, uint64_t bytes);
+	/* Sockets, as vm_vsock_open and vm_vsock_answer; NULL: it has none. */
+	void (*vsock)(void *machine, bool answer, uint32_t port_or_id, int in, int out);
 };
 
 struct guest_vmm {
@@ -30,6 +32,8 @@ void guest_vmm_stat(struct buf *text, const char *name, uint64_t value);
 void guest_vmm_init(struct guest_machine *g, const struct guest_vmm_ops *ops);
 /* Watches for orders; fits as `start` of a machine's configuration. */
 int guest_vmm_watch(struct loop *loop, void *arg);
+/* Tells the monitor that the guest wants a port of the host. */
+void guest_vmm_vsock(uint32_t id, uint32_t port, void *arg);
 /* Reports `report.err` and ends the process. */
 void guest_vmm_fail(void) __attribute__((noreturn));
 /* Reports the guest's end and ends the process. `reason` may be "". */

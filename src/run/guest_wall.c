@@ -223,6 +223,8 @@ static int machine_open(const struct guest_kind *kind, struct guest_machine *g, 
 {
 	int r = choose_memory(g, a->spec, e);
 
+	g->vsock = kind->vsock;
+
 	if (r == 0)
 		r = choose_vcpus(g, a->spec, e);
 	if (r == 0)

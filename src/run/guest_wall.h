@@ -16,8 +16,9 @@ struct guest_kind {
 	const char *upper_device; /* "/dev/xvdb" */
 	const char *disk_prefix;  /* "xvd": of further disks */
 	const char *line_device;  /* "/dev/hvc": a number is appended; 1 is the agent's line */
-	const char
-		*share_device; /* of shared directories: a number from `share_first` is appended */
+	bool vsock;		  /* the machine has sockets */
+	/* Of shared directories: a number from `share_first` is appended. */
+	const char *share_device;
 	unsigned share_first;
 	guest_vmm_fn *vmm;
 };

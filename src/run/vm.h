@@ -51,6 +51,9 @@ struct vm_config {
 	unsigned shares;
 	struct block *disk[VM_DISKS_MAX]; /* taken over; /dev/vda, ... */
 	unsigned disks;
+	/* The guest asks for a port of the host: vm_vsock_answer is owed, later. NULL: no sockets. In the device
+	 * loop's thread. */
+	void (*vsock_wanted)(uint32_t id, uint32_t port, void *arg);
 	/* Called once in the device loop's thread before the guest runs; may be NULL. */
 	int (*start)(struct loop *loop, void *arg);
 	void *arg;
@@ -104,4 +107,8 @@ void vm_stop(struct vm *v);
 void vm_pause(struct vm *v, bool paused);
 /* Asks the guest to make do with `bytes` of its memory; it does so as fast as it can. */
 void vm_set_memory(struct vm *v, uint64_t bytes);
+/* From the device loop's thread: a stream socket for what the guest asked for (-1: refused), and one for `port` of the
+ * guest. Two descriptors of one socket, taken over. */
+void vm_vsock_answer(struct vm *v, uint32_t id, int in, int out);
+void vm_vsock_open(struct vm *v, uint32_t port, int in, int out);
 void vm_stats(struct vm *v, struct vm_stats *stats);

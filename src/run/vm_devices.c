@@ -35,6 +35,17 @@ static void raise_line(void *arg)
 		return;
 }
 
+/* Every queue is looked at, by the thread that works on it. */
+static void ring_bells(void *arg)
+{
+	struct vm_device *d = arg;
+	uint64_t one = 1;
+
+	for (unsigned i = 0; i < d->bells; i++)
+		if (write(d->bell[i].event.fd, &one, sizeof(one)) < 0)
+			continue; /* it rings already */
+}
+
 static void on_bell(struct loop_fd *s, uint32_t events)
 {
 	struct vm_bell *b = container_of(s, struct vm_bell, event);
@@ -81,6 +92,7 @@ static int add_device_on(struct vm *v, struct vm_worker *worker, struct virtio_d
 		return err_sys(e, -ENOMEM, "device %u", i);
 	virtio_mmio_init(&d->mmio, device, (uint32_t)VM_MMIO_BASE + (uint64_t)i * VIRTIO_MMIO_SIZE,
 			 raise_line, d);
+	d->mmio.ring = ring_bells;
 	d->worker = worker;
 	v->devices++;
 	d->irq = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -93,7 +105,7 @@ static int add_device_on(struct vm *v, struct vm_worker *worker, struct virtio_d
 	return r < 0 ? err_sys(e, r, "device %u (%s)", i, device->ops->name) : 0;
 }
 
-static int add_device(struct vm *v, struct virtio_device *device, struct err *e)
+int vm_add_device(struct vm *v, struct virtio_device *device, struct err *e)
 {
 	return add_device_on(v, &v->worker[VM_WORKER_MAIN], device, e);
 }
@@ -164,7 +176,7 @@ static ssize_t stream_write(struct stream *base, const struct iovec *iov, int n)
 	return r < 0 ? -errno : r;
 }
 
-static void stream_init(struct vm *v, struct vm_stream *s, int in, int out)
+void vm_stream_init(struct vm *v, struct vm_stream *s, int in, int out)
 {
 	static const struct stream_ops ops = { stream_read, stream_write };
 
@@ -174,6 +186,14 @@ static void stream_init(struct vm *v, struct vm_stream *s, int in, int out)
 		.in = { .fd = in, .fn = on_stream_in },
 		.out = { .fd = out, .fn = on_stream_out },
 	};
+}
+
+void vm_stream_fini(struct vm_stream *s)
+{
+	loop_unwatch(s->loop, &s->in);
+	loop_unwatch(s->loop, &s->out);
+	close_fd(&s->in.fd);
+	close_fd(&s->out.fd);
 }
 
 static int add_ports(struct vm *v, struct err *e)
@@ -186,11 +206,11 @@ static int add_ports(struct vm *v, struct err *e)
 	for (unsigned i = 0; i < n; i++) {
 		const struct vm_port_config *c = &v->config.port[i];
 
-		stream_init(v, &v->stream[i], c->in, c->out);
+		vm_stream_init(v, &v->stream[i], c->in, c->out);
 		port[i] = (struct virtio_console_port){ c->name, c->is_console,
 							&v->stream[i].stream };
 	}
-	return add_device(v, virtio_console_new(&v->mem, port, n, 0, 0), e);
+	return vm_add_device(v, virtio_console_new(&v->mem, port, n, 0, 0), e);
 }
 
 static int add_shares(struct vm *v, struct err *e)
@@ -200,8 +220,8 @@ static int add_shares(struct vm *v, struct err *e)
 	for (unsigned i = 0; !r && i < v->config.shares; i++) {
 		const struct vm_share_config *c = &v->config.share[i];
 
-		stream_init(v, &v->share[i], c->in, c->out);
-		r = add_device(v, virtio_fs_new(&v->mem, c->tag, &v->share[i].stream), e);
+		vm_stream_init(v, &v->share[i], c->in, c->out);
+		r = vm_add_device(v, virtio_fs_new(&v->mem, c->tag, &v->share[i].stream), e);
 	}
 	return r;
 }
@@ -215,11 +235,12 @@ int vm_add_devices(struct vm *v, struct err *e)
 	if (!r)
 		r = add_shares(v, e);
 	if (!r)
-		r = add_device(v, virtio_entropy_new(&v->mem), e);
+		r = vm_add_device(v, virtio_entropy_new(&v->mem), e);
 	if (r)
 		return r;
 	v->balloon = virtio_balloon_new(&v->mem);
-	return add_device(v, v->balloon, e);
+	r = vm_add_device(v, v->balloon, e);
+	return r ? r : vm_add_vsock(v, e);
 }
 
 void vm_set_memory(struct vm *v, uint64_t bytes)

@@ -11,6 +11,7 @@
 #include "machine/vcpu.h"
 #include "run/vm.h"
 #include "virtio/mmio.h"
+#include "virtio/vsock.h"
 
 enum { VM_DEVICES_MAX = VM_DISKS_MAX + VM_SHARES_MAX + 5, VM_QUEUES_MAX = 20 };
 /* The first interrupt line of virtio devices; lower ones have old meanings. */
@@ -87,7 +88,7 @@ struct vm {
 	struct uart uart; /* writes to the first port's descriptor */
 	struct vm_device device[VM_DEVICES_MAX];
 	unsigned devices;
-	struct virtio_device *balloon; /* one of them */
+	struct virtio_device *balloon, *vsock; /* two of them; no vsock: NULL */
 	struct vm_stream stream[VM_PORTS_MAX], share[VM_SHARES_MAX];
 	struct vm_cpu cpu[VM_VCPUS_MAX];
 	unsigned cpus;
@@ -109,6 +110,15 @@ struct vm {
 /* vm_devices.c */
 int vm_add_devices(struct vm *v, struct err *e);
 void vm_free_devices(struct vm *v);
+/* Takes over `device`; NULL is out of memory. */
+int vm_add_device(struct vm *v, struct virtio_device *device, struct err *e);
+/* A stream of two descriptors on the loop; vm_stream_fini closes them. */
+void vm_stream_init(struct vm *v, struct vm_stream *s, int in, int out);
+void vm_stream_fini(struct vm_stream *s);
+
+/* vm_vsock.c */
+enum { VM_VSOCK_CID = 3 };
+int vm_add_vsock(struct vm *v, struct err *e);
 void vm_device_stats(struct vm *v, struct vm_stats *stats);
 
 /* vm_worker.c */

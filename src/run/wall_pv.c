@@ -62,7 +62,7 @@ static void pause_machine(void *machine, bool paused)
 	pv_pause(machine, paused);
 }
 
-static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text, NULL };
+static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text, NULL, NULL };
 
 /* Why it ended, unless it simply went down. */
 static void __attribute__((noreturn)) report_end(const struct pv_result *res)

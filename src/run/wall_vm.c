@@ -66,7 +66,15 @@ static void set_memory(void *machine, uint64_t bytes)
 	vm_set_memory(machine, bytes);
 }
 
-static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text, set_memory };
+static void vsock(void *machine, bool answer, uint32_t port_or_id, int in, int out)
+{
+	if (answer)
+		vm_vsock_answer(machine, port_or_id, in, out);
+	else
+		vm_vsock_open(machine, port_or_id, in, out);
+}
+
+static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text, set_memory, vsock };
 
 static void __attribute__((noreturn)) report_end(const struct vm_result *res)
 {
@@ -148,6 +156,7 @@ static void run_machine(struct guest_machine *g)
 		.disks = 1,
 		.start = guest_vmm_watch,
 		.confine = confine,
+		.vsock_wanted = guest_vmm_vsock,
 	};
 
 	for (unsigned i = 0; i < g->shares; i++)
@@ -213,6 +222,7 @@ static const struct guest_kind kind = {
 	.upper_device = "/dev/vdb",
 	.disk_prefix = "vd",
 	.line_device = "/dev/vport0p",
+	.vsock = true,
 	.share_device = "virtiofs:" SHARE_TAG,
 	.vmm = run_machine,
 };

@@ -133,8 +133,7 @@ static void take_pages(struct virtio_balloon *b, unsigned queue)
 {
 	struct virtq *q = &b->queues[queue];
 
-	/* One kick serves at most one ring. */
-	for (int i = 0; i < QUEUE_SIZE && virtq_pop(q, &b->chain) > 0; i++) {
+	while (virtq_pop(q, &b->chain) > 0) {
 		if (queue == QUEUE_INFLATE)
 			inflate(b, &b->chain);
 		else if (queue == QUEUE_DEFLATE)
@@ -189,13 +188,6 @@ static void notify(struct virtio_device *d, unsigned queue)
 		take_pages(b, queue);
 }
 
-/* Drivers offer the first statistics before DRIVER_OK, and kick then (5.5.5); that kick was not heard. */
-static void start(struct virtio_device *d)
-{
-	if (has_stats(balloon_of(d)))
-		take_stats(balloon_of(d));
-}
-
 static void reset(struct virtio_device *d)
 {
 	struct virtio_balloon *b = balloon_of(d);
@@ -215,7 +207,6 @@ static const struct virtio_ops ops = {
 	.id = VIRTIO_ID_BALLOON,
 	.config_read = config_read,
 	.config_write = config_write,
-	.start = start,
 	.notify = notify,
 	.reset = reset,
 	.free = free_balloon,

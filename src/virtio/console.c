@@ -6,8 +6,9 @@
  * host cannot take now stays in the queue (back pressure reaches the guest's writer); what the guest has no
  * buffer for stays with the host.
  *
- * Implemented of virtio 1.2: 5.3.3 SIZE, MULTIPORT; 5.3.6.2 DEVICE_READY, DEVICE_ADD, PORT_READY,
- * CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME. Not offered: EMERG_WRITE, rproc.
+ * Implemented of virtio 1.2: 5.3.3 MULTIPORT (without it port 0 alone is there, and open); 5.3.6.2 DEVICE_READY,
+ * DEVICE_ADD, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME. Not offered: SIZE (RESIZE tells it, of any port),
+ * EMERG_WRITE.
  *
  * Trust: control messages are copied, port numbers checked; unknown events are ignored (5.3.6.2.1).
  * Threads: under the device's lock. #syscalls: futex
@@ -244,10 +245,19 @@ static void take_control(struct virtio_console *c)
 	virtio_device_signal(&c->dev, q);
 }
 
+/* Without control messages nothing opens port 0. */
+static void start(struct virtio_device *d)
+{
+	if (!virtio_has(d, VIRTIO_CONSOLE_F_MULTIPORT))
+		console_of(d)->ports[0].guest_open = true;
+}
+
 static void notify(struct virtio_device *d, unsigned queue)
 {
 	struct virtio_console *c = console_of(d);
 
+	if (queue >= QUEUE_CONTROL_RX && !virtio_has(d, VIRTIO_CONSOLE_F_MULTIPORT))
+		return; /* 5.3.2: there is no such queue */
 	if (queue == QUEUE_CONTROL_TX) {
 		take_control(c);
 	} else if (queue == QUEUE_CONTROL_RX) {
@@ -295,6 +305,7 @@ static const struct virtio_ops ops = {
 	.name = "console",
 	.id = VIRTIO_ID_CONSOLE,
 	.config_read = config_read,
+	.start = start,
 	.notify = notify,
 	.reset = reset,
 	.free = free_console,

@@ -43,6 +43,12 @@ static void interrupt(struct virtio_device *d, uint32_t bits)
 		d->transport->interrupt(d->transport, bits);
 }
 
+static void ring(struct virtio_device *d)
+{
+	if (d->transport)
+		d->transport->ring(d->transport);
+}
+
 void virtio_device_signal(struct virtio_device *d, struct virtq *q)
 {
 	if (virtq_wants_interrupt(q))
@@ -65,6 +71,8 @@ void virtio_device_config_changed(struct virtio_device *d)
 void virtio_device_notify(struct virtio_device *d, unsigned queue)
 {
 	pthread_mutex_lock(&d->lock);
+	if (d->ops->tidy)
+		d->ops->tidy(d);
 	/* 2.1.2: no buffer is consumed before DRIVER_OK */
 	if (queue < d->queues_n && d->queues[queue].ready && d->status & VIRTIO_STATUS_DRIVER_OK) {
 		d->ops->notify(d, queue);
@@ -82,6 +90,8 @@ static void reset(struct virtio_device *d)
 		virtq_reset(&d->queues[i]);
 	d->status = 0;
 	d->negotiated = 0;
+	if (d->ops->tidy)
+		ring(d);
 }
 
 void virtio_device_set_status(struct virtio_device *d, uint8_t status)
@@ -103,6 +113,9 @@ void virtio_device_set_status(struct virtio_device *d, uint8_t status)
 	if (!(status & VIRTIO_STATUS_FEATURES_OK))
 		status &= (uint8_t)~VIRTIO_STATUS_DRIVER_OK;
 	d->status = status;
-	if (status & ~before & VIRTIO_STATUS_DRIVER_OK && d->ops->start)
-		d->ops->start(d);
+	if (status & ~before & VIRTIO_STATUS_DRIVER_OK) {
+		if (d->ops->start)
+			d->ops->start(d);
+		ring(d); /* drivers kick before DRIVER_OK too, unheard */
+	}
 }

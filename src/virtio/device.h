@@ -19,6 +19,8 @@ struct virtio_ops {
 			     uint32_t len);
 	void (*start)(struct virtio_device *d); /* DRIVER_OK; may be NULL */
 	void (*notify)(struct virtio_device *d, unsigned queue);
+	/* In the device's thread, before it works: ends what a reset, which is a vCPU's, only marked; may be NULL. */
+	void (*tidy)(struct virtio_device *d);
 	void (*reset)(struct virtio_device
 			      *d); /* forget the driver; queues are reset after; may be NULL */
 	void (*free)(struct virtio_device *d);
@@ -27,6 +29,8 @@ struct virtio_ops {
 /* Up to the transport: tells the driver. `bits` are VIRTIO_INTERRUPT_*. */
 struct virtio_transport {
 	void (*interrupt)(struct virtio_transport *t, uint32_t bits);
+	/* Has the device's thread call virtio_device_notify for every queue, soon. */
+	void (*ring)(struct virtio_transport *t);
 };
 
 struct virtio_device {

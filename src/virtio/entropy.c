@@ -1,8 +1,10 @@
 /*
  * The entropy device (virtio 1.2, 5.4): the guest offers buffers, the host fills them with random bytes.
  *
- * Trust: a guest may ask as often as it likes; a buffer is filled up to 4 KB a time, and one kick serves at
- * most one ring. Threads: under the device's lock. #syscalls: futex
+ * Implemented of virtio 1.2: 5.4.6 (random data of at least one byte goes into every buffer that has room).
+ *
+ * Trust: a guest may ask as often as it likes; a buffer is filled up to 4 KB a time. Threads: under the device's lock.
+ * #syscalls: futex
  * #syscalls(main): getrandom
  */
 #include "virtio/entropy.h"
@@ -23,7 +25,7 @@ static void notify(struct virtio_device *d, unsigned queue)
 	struct virtq_chain c;
 	uint8_t bytes[4096];
 
-	for (int i = 0; i < VIRTQ_MAX && virtq_pop(q, &c) > 0; i++) {
+	while (virtq_pop(q, &c) > 0) {
 		size_t want = MIN(c.writable_len, (uint64_t)sizeof(bytes));
 		ssize_t n = getrandom(bytes, want, 0);
 

@@ -26,6 +26,14 @@ static void interrupt(struct virtio_transport *base, uint32_t bits)
 	t->raise(t->raise_arg);
 }
 
+static void ring(struct virtio_transport *base)
+{
+	struct virtio_mmio *t = container_of(base, struct virtio_mmio, transport);
+
+	if (t->ring)
+		t->ring(t->raise_arg);
+}
+
 static struct virtq *selected(struct virtio_mmio *t)
 {
 	return t->queue_sel < t->device->queues_n ? &t->device->queues[t->queue_sel] : NULL;
@@ -201,7 +209,7 @@ void virtio_mmio_init(struct virtio_mmio *t, struct virtio_device *d, uint64_t b
 		      void (*raise)(void *arg), void *arg)
 {
 	*t = (struct virtio_mmio){
-		.transport = { .interrupt = interrupt },
+		.transport = { .interrupt = interrupt, .ring = ring },
 		.range = { .base = base, .size = VIRTIO_MMIO_SIZE, .access = access },
 		.device = d,
 		.raise = raise,

@@ -14,6 +14,7 @@ struct virtio_mmio {
 	struct bus_range range; /* on the machine's bus */
 	struct virtio_device *device;
 	void (*raise)(void *arg); /* the interrupt line, edge triggered */
+	void (*ring)(void *arg);  /* all doorbells; NULL: the device works in vCPU threads alone */
 	void *raise_arg;
 	_Atomic(uint32_t) pending; /* InterruptStatus */
 	uint32_t device_features_sel, driver_features_sel, queue_sel;

@@ -237,6 +237,11 @@ static int pop_split(struct virtq *q, struct virtq_chain *c)
 {
 	uint16_t idx = load16(avail_idx(q), __ATOMIC_ACQUIRE);
 
+	if (idx == q->next_avail && q->event_idx && !q->quiet) {
+		/* 2.7.10: what came while we asked to be notified of it was not */
+		atomic_thread_fence(memory_order_seq_cst);
+		idx = load16(avail_idx(q), __ATOMIC_ACQUIRE);
+	}
 	if (idx == q->next_avail)
 		return 0;
 	if ((uint16_t)(idx - q->next_avail) > q->layout.size)

@@ -308,6 +308,7 @@ static void reset_abandons_requests(void **state)
 
 	memset(guest(d, REPLY), 0x55, 64);
 	driver_start(d, 0);
+	server.stream.ready(server.stream.ready_arg);
 	assert_int_equal(got(60).opcode, FUSE_DESTROY); /* the session is over */
 	reply(old, "late");
 	reply(got(60).unique, "");
