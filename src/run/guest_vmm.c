@@ -3,7 +3,7 @@
  * loop watches; failures and the guest's end are reported over it.
  *
  * Trust: the monitor's orders; the guest never speaks here. Threads: the machine's device loop.
- * #syscalls(main): recvmsg sendto exit_group
+ * #syscalls(main): recvmsg write exit_group
  * #syscalls(start): prctl rt_sigaction
  */
 #include "run/guest_vmm.h"
@@ -23,8 +23,7 @@ static void tell(enum guest_report_kind kind)
 {
 	guest_vmm.report.kind = kind;
 	/* Without a monitor there is nobody to tell and soon no VMM: it dies with its parent. */
-	if (send(guest_vmm.g->control, &guest_vmm.report, sizeof(guest_vmm.report), MSG_NOSIGNAL) <
-	    0)
+	if (write(guest_vmm.g->control, &guest_vmm.report, sizeof(guest_vmm.report)) < 0)
 		_exit(1);
 }
 
@@ -102,7 +101,7 @@ void guest_vmm_vsock(uint32_t id, uint32_t port, void *arg)
 	const struct guest_vsock_wish w = { GUEST_REPORT_VSOCK, id, port };
 
 	(void)arg;
-	if (send(guest_vmm.g->control, &w, sizeof(w), MSG_NOSIGNAL) < 0)
+	if (write(guest_vmm.g->control, &w, sizeof(w)) < 0)
 		_exit(1);
 }
 

@@ -3,6 +3,7 @@
 
 #include "run/guest.h"
 #include "run/guest_int.h"
+#include "run/vm.h"
 #include "run/wall.h"
 
 /* Besides a limit on the container, which the guest's own cgroup holds: for its kernel and the agent. */
@@ -50,6 +51,9 @@ int guest_cleanup(struct instance *in, const struct oci_spec *spec, bool force, 
  * `console_socket`, or to `*master` when that is -1; `*slave` is for the monitor. 0 or -errno. */
 int guest_terminal(const struct oci_process *pr, int console_socket, int *master, int *slave,
 		   struct err *e);
+
+/* Leaves the calling thread of a vm's VMM the system calls that its kind has. 0 or -errno. */
+int vm_wall_confine(enum vm_thread thread);
 
 /* Packs or unpacks in the guest; `fd` carries the tar stream. */
 int guest_copy(struct instance *in, bool put, const char *path, int fd, struct err *e);

@@ -112,7 +112,7 @@ _Static_assert(ARRAY_SIZE(vcpu_calls) <= 12 && ARRAY_SIZE(block_calls) <= 22 &&
 		       ARRAY_SIZE(main_calls) <= 22,
 	       "a thread of the machine may do too much");
 
-static int confine(enum vm_thread thread)
+int vm_wall_confine(enum vm_thread thread)
 {
 	static const struct guest_jail_list list[] = {
 		[VM_THREAD_VCPU] = { vcpu_calls, ARRAY_SIZE(vcpu_calls), vcpu_requests,
@@ -155,7 +155,7 @@ static void run_machine(struct guest_machine *g)
 		.ports = 2,
 		.disks = 1,
 		.start = guest_vmm_watch,
-		.confine = confine,
+		.confine = vm_wall_confine,
 		.vsock_wanted = guest_vmm_vsock,
 	};
 

@@ -71,8 +71,6 @@ void virtio_device_config_changed(struct virtio_device *d)
 void virtio_device_notify(struct virtio_device *d, unsigned queue)
 {
 	pthread_mutex_lock(&d->lock);
-	if (d->ops->tidy)
-		d->ops->tidy(d);
 	/* 2.1.2: no buffer is consumed before DRIVER_OK */
 	if (queue < d->queues_n && d->queues[queue].ready && d->status & VIRTIO_STATUS_DRIVER_OK) {
 		d->ops->notify(d, queue);
@@ -90,8 +88,6 @@ static void reset(struct virtio_device *d)
 		virtq_reset(&d->queues[i]);
 	d->status = 0;
 	d->negotiated = 0;
-	if (d->ops->tidy)
-		ring(d);
 }
 
 void virtio_device_set_status(struct virtio_device *d, uint8_t status)

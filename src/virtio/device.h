@@ -19,8 +19,6 @@ struct virtio_ops {
 			     uint32_t len);
 	void (*start)(struct virtio_device *d); /* DRIVER_OK; may be NULL */
 	void (*notify)(struct virtio_device *d, unsigned queue);
-	/* In the device's thread, before it works: ends what a reset, which is a vCPU's, only marked; may be NULL. */
-	void (*tidy)(struct virtio_device *d);
 	void (*reset)(struct virtio_device
 			      *d); /* forget the driver; queues are reset after; may be NULL */
 	void (*free)(struct virtio_device *d);

@@ -63,7 +63,6 @@ struct virtio_fs {
 	struct stream *server;
 	bool gone;    /* the server: every request fails */
 	bool session; /* requests of this driver reached it */
-	bool leaving; /* the driver that was reset had one: a DESTROY is due */
 	struct buf out;
 	struct reply in;
 	struct slot *free;
@@ -358,23 +357,14 @@ static void notify(struct virtio_device *d, unsigned queue)
 static void reset(struct virtio_device *d)
 {
 	struct virtio_fs *f = fs_of(d);
+	const struct fuse_in_header end = { .len = sizeof(end), .opcode = FUSE_DESTROY };
 
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (f->slots[i].state == SLOT_SENT)
 			f->slots[i].state = SLOT_ABANDONED;
-	f->leaving |= f->session;
+	if (f->session && !f->gone)
+		send(f, &end, NULL); /* the old driver's session */
 	f->session = false;
-}
-
-/* The old driver's session ends at the server. */
-static void tidy(struct virtio_device *d)
-{
-	struct virtio_fs *f = fs_of(d);
-	const struct fuse_in_header end = { .len = sizeof(end), .opcode = FUSE_DESTROY };
-
-	if (f->leaving && !f->gone)
-		send(f, &end, NULL);
-	f->leaving = false;
 }
 
 static void server_ready(void *arg)
@@ -382,7 +372,6 @@ static void server_ready(void *arg)
 	struct virtio_fs *f = arg;
 
 	pthread_mutex_lock(&f->dev.lock);
-	tidy(&f->dev);
 	go_on(f);
 	pthread_mutex_unlock(&f->dev.lock);
 }
@@ -400,7 +389,6 @@ static const struct virtio_ops ops = {
 	.id = VIRTIO_ID_FS,
 	.config_read = config_read,
 	.notify = notify,
-	.tidy = tidy,
 	.reset = reset,
 	.free = free_fs,
 };

@@ -46,8 +46,7 @@ enum conn_state {
 	CONN_ASKED,   /* by the guest; the host has not answered */
 	CONN_OFFERED, /* to the guest, which has not answered */
 	CONN_OPEN,
-	CONN_OVER,   /* only a reset is owed */
-	CONN_DOOMED, /* the driver was reset: its stream is to be closed */
+	CONN_OVER, /* only a reset is owed */
 };
 
 /* What the guest is to be told. */
@@ -106,7 +105,7 @@ static struct conn *find(struct virtio_vsock *v, uint32_t host_port, uint32_t gu
 	for (unsigned i = 0; i < VIRTIO_VSOCK_CONNECTIONS_MAX; i++) {
 		struct conn *c = &v->conns[i];
 
-		if (c->state != CONN_FREE && c->state != CONN_DOOMED && c->host_port == host_port &&
+		if (c->state != CONN_FREE && c->host_port == host_port &&
 		    c->guest_port == guest_port)
 			return c;
 	}
@@ -496,35 +495,20 @@ static void stream_ready(void *arg)
 	pthread_mutex_unlock(&v->dev.lock);
 }
 
-/* In a vCPU's thread, which cannot close streams. */
 static void reset(struct virtio_device *d)
 {
 	struct virtio_vsock *v = vsock_of(d);
 
-	for (unsigned i = 0; i < VIRTIO_VSOCK_CONNECTIONS_MAX; i++) {
-		struct conn *c = &v->conns[i];
-
-		if (c->state != CONN_FREE)
-			c->state = CONN_DOOMED;
-		c->owes = 0;
-	}
+	for (unsigned i = 0; i < VIRTIO_VSOCK_CONNECTIONS_MAX; i++)
+		if (v->conns[i].state != CONN_FREE)
+			conn_free(&v->conns[i]);
 	v->loose_n = 0;
 	v->rx_held = false;
-}
-
-static void tidy(struct virtio_device *d)
-{
-	struct virtio_vsock *v = vsock_of(d);
-
-	for (unsigned i = 0; i < VIRTIO_VSOCK_CONNECTIONS_MAX; i++)
-		if (v->conns[i].state == CONN_DOOMED)
-			conn_free(&v->conns[i]);
 }
 
 static void free_vsock(struct virtio_device *d)
 {
 	reset(d);
-	tidy(d);
 	free(vsock_of(d));
 }
 
@@ -533,7 +517,6 @@ static const struct virtio_ops ops = {
 	.id = VIRTIO_ID_VSOCK,
 	.config_read = config_read,
 	.notify = notify,
-	.tidy = tidy,
 	.reset = reset,
 	.free = free_vsock,
 };

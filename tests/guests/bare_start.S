@@ -83,13 +83,21 @@ long:	mov	$DATA0, %eax
 	jb	1b
 	lidt	idt_pointer
 
+	mov	$0xff, %al		/* the old interrupt controllers are quiet */
+	mov	$0x21, %edx
+	out	%al, %dx
+	mov	$0xa1, %edx
+	out	%al, %dx
 	mov	arguments, %edi
 	lea	user_stack_top, %rsp
 	cmpb	$'0', (%rdi)
-	je	run
+	jne	1f
+	sti
+	jmp	run
+1:
 	pushq	$DATA3
 	pushq	$user_stack_top
-	pushq	$2
+	pushq	$0x202
 	pushq	$CODE3
 	pushq	$run
 	iretq

@@ -59,7 +59,7 @@ static void kick(const struct device *d)
 static bool run(const struct device *d, uint64_t requests, uint32_t depth, uint64_t sectors,
 		uint32_t bytes, uint32_t size)
 {
-	uint64_t sent = 0, done = 0, seed = 1;
+	uint64_t sent = 0, done = 0, told = 0, seed = 1;
 	uint16_t seen = 0;
 
 	for (; sent < depth; sent++)
@@ -80,6 +80,10 @@ static bool run(const struct device *d, uint64_t requests, uint32_t depth, uint6
 			offer(slot, (seed >> 33) % (sectors / (bytes / 512)) * (bytes / 512), size);
 			sent++;
 			more = true;
+		}
+		if (done / 65536 != told) {
+			told = done / 65536;
+			say("going\n");
 		}
 		if (more)
 			kick(d);
