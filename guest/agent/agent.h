@@ -83,8 +83,8 @@ struct agent {
 };
 
 /* setup.c: PID 1's first duties. */
-int setup_early(struct agent_options *o, struct err *e);
-int setup_modules(struct err *e);
+int setup_early(struct err *e);
+int setup_modules(struct agent_options *o, struct err *e);
 /* Back ends connect while we go on: waits until the device is there. 0 or -errno. */
 int setup_wait_device(const char *path, struct err *e);
 int setup_root(const struct agent_options *o, struct err *e);

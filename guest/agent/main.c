@@ -100,8 +100,8 @@ static int bring_up(struct agent *a, bool guest, struct err *e)
 	int r = 0;
 
 	if (guest) {
-		setup_modules(&modules); /* while the initramfs is there */
-		r = setup_early(&a->options, e);
+		setup_modules(&a->options, &modules); /* while the initramfs is there */
+		r = setup_early(e);
 		open_console();
 	}
 	if (r == 0)

@@ -7,6 +7,7 @@
  * Threads: none.
  * #syscalls: mount umount2 finit_module mkdir reboot sync ioctl kill
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -111,23 +112,22 @@ static int leave_initramfs(struct err *e)
 	return r;
 }
 
-int setup_early(struct agent_options *o, struct err *e)
+int setup_early(struct err *e)
 {
 	int r = leave_initramfs(e);
 
 	if (r == 0)
 		r = mount_at("devtmpfs", "dev", "/dev", MS_NOSUID, "mode=755", e);
-
 	if (r == 0)
 		r = mount_at("proc", "proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e);
 	if (r == 0)
 		r = mount_at("sysfs", "sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e);
 	if (r == 0)
 		r = mount_at("tmpfs", "tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755", e);
-	return r < 0 ? r : read_options(o, e);
+	return r;
 }
 
-static int load_module(const char *name, struct err *e)
+static int insert(const char *name, struct err *e)
 {
 	char path[128];
 
@@ -142,12 +142,59 @@ static int load_module(const char *name, struct err *e)
 	return 0;
 }
 
-int setup_modules(struct err *e)
+/* The block driver of Xen does not return before its disks are connected, and looks for that ten times a second. We
+ * need not wait with it: who needs a disk waits for that. */
+static int insert_aside(const char *name, struct err *e)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return err_sys(e, -errno, "guest: fork");
+	if (pid > 0)
+		return 0;
+	if (insert(name, e) < 0)
+		fprintf(stderr, "warren-agent: %s\n", e->msg);
+	_exit(0);
+}
+
+static bool has_xen_device(const char *kind)
+{
+	cleanup_closedir DIR *d = opendir("/sys/bus/xen/devices");
+	bool found = false;
+
+	for (const struct dirent *one; d && !found && (one = readdir(d));)
+		found = str_after(one->d_name, kind) != NULL;
+	return found;
+}
+
+/* Each costs a few milliseconds: those that this guest has no use for stay where they are. */
+static bool is_wanted(const char *name, const struct agent_options *o)
+{
+	if (streq(name, "fuse") || streq(name, "virtiofs"))
+		return o->shares_n > 0;
+	return !streq(name, "xen_netfront") || has_xen_device("vif-");
+}
+
+static int load_module(const char *name, const struct agent_options *o, struct err *e)
+{
+	if (!is_wanted(name, o))
+		return 0;
+	return streq(name, "xen_blkfront") ? insert_aside(name, e) : insert(name, e);
+}
+
+int setup_modules(struct agent_options *o, struct err *e)
 {
 	struct buf order = BUF_INIT(64 << 10);
 	struct err one = ERR_INIT;
-	int r = file_read(AT_FDCWD, "/modules/order", &order);
+	int r = mount_at("proc", "proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e);
 
+	if (r == 0)
+		r = mount_at("sysfs", "sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e);
+	if (r == 0)
+		r = read_options(o, e);
+	if (r < 0)
+		return r;
+	r = file_read(AT_FDCWD, "/modules/order", &order);
 	if (r < 0) {
 		buf_fini(&order);
 		return r == -ENOENT ? 0 : err_sys(e, r, "guest: /modules/order");
@@ -155,7 +202,7 @@ int setup_modules(struct err *e)
 	/* One that does not load is missed by whoever needs it, with its own message. */
 	for (char *save, *name = strtok_r(order.data, "\n", &save); name;
 	     name = strtok_r(NULL, "\n", &save)) {
-		if (load_module(name, &one) < 0 && r == 0) {
+		if (load_module(name, o, &one) < 0 && r == 0) {
 			r = one.code;
 			*e = one;
 		}
@@ -169,12 +216,16 @@ int setup_wait_device(const char *path, struct err *e)
 	uint64_t end = now_ns() + DEVICE_WAIT_NS;
 	struct timespec pause = { 0, 500000 };
 
-	while (access(path, F_OK) < 0) {
-		if (errno != ENOENT || now_ns() > end)
+	for (;;) {
+		cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		if (fd >= 0)
+			return 0;
+		/* A disk's name is there a moment before the disk. */
+		if ((errno != ENOENT && errno != ENXIO) || now_ns() > end)
 			return err_sys(e, -errno, "guest: device '%s'", path);
 		nanosleep(&pause, NULL);
 	}
-	return 0;
 }
 
 static int mount_upper(const struct agent_options *o, struct err *e)
