@@ -16,10 +16,10 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "cli/cli.h"
+#include "cli/xl.h"
 #include "os/file.h"
 #include "os/tty.h"
 #include "run/guest.h"
-#include "run/registry.h"
 
 #define LEAVE 0x1d /* ^] */
 
@@ -74,35 +74,41 @@ static int carry(int line, int link)
 	return r < 0 ? r : 0;
 }
 
-static int run(void *settings, int argc, char **argv, struct err *e)
+int console_attend(struct subject *s, const char *word, struct err *e)
 {
-	cleanup_with(subject_fini) struct subject s = SUBJECT_INIT;
 	struct tty_mode mode = TTY_MODE_INIT;
-	cleanup_free char *root = NULL;
 	cleanup_fd int line = -1;
-	int pair[2], r = registry_root(&root, e);
+	int pair[2];
 
-	(void)settings, (void)argc;
-	if (!r)
-		r = subject_open(&s, root, argv[0], false, e);
-	if (r)
-		return r;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(e, -errno, "socketpair");
 	line = pair[0];
 	fcntl(pair[1], F_SETFL, O_NONBLOCK); /* the monitor shall not wait for us */
-	cleanup_fd int link = guest_console(&s.in, pair[1], pair[1], e);
+	cleanup_fd int link = guest_console(&s->in, pair[1], pair[1], e);
 
 	close(pair[1]);
 	if (link < 0)
-		return err_wrap(e, "console of '%s'", argv[0]);
+		return err_wrap(e, "console of '%s'", word);
 	if (isatty(STDIN_FILENO)) {
-		fprintf(stderr, "Connected to the console of %s. Leave with ^].\n", argv[0]);
+		fprintf(stderr, "Connected to the console of %s. Leave with ^].\n", word);
 		tty_raw(&mode, STDIN_FILENO);
 	}
-	r = carry(line, link);
+	int r = carry(line, link);
+
 	tty_restore(&mode);
-	return r < 0 ? err_sys(e, r, "console of '%s'", argv[0]) : 0;
+	return r < 0 ? err_sys(e, r, "console of '%s'", word) : 0;
+}
+
+static int run(void *settings, int argc, char **argv, struct err *e)
+{
+	cleanup_with(subject_fini) struct subject s = SUBJECT_INIT;
+	cleanup_free char *root = NULL;
+	int r = registry_root(&root, e);
+
+	(void)settings, (void)argc;
+	if (!r)
+		r = subject_open(&s, root, argv[0], false, e);
+	return r ? r : console_attend(&s, argv[0], e);
 }
 
 static const struct opt opts[] = {

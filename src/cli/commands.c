@@ -56,6 +56,7 @@ extern const struct command cmd_update;
 extern const struct command cmd_version;
 extern const struct command cmd_volume;
 extern const struct command cmd_wait;
+extern const struct command cmd_xl;
 
 /* One line a command. */
 /* clang-format off */
@@ -110,6 +111,7 @@ const struct command *const commands[] = {
 	&cmd_version,
 	&cmd_volume,
 	&cmd_wait,
+	&cmd_xl,
 	NULL,
 };
 /* clang-format on */

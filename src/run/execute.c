@@ -414,6 +414,11 @@ static int begin(struct relay *r, int *status, struct err *e)
 	struct oci_spec *spec = NULL;
 	int s = instance_load_config(&x->s->in, &spec, e);
 
+	if (!s && !spec->process)
+		s = err_set(
+			e, -EOPNOTSUPP,
+			"'%s' is a domain: there is no agent of Warren's inside. Use its console",
+			x->s->rec.name);
 	if (!s)
 		s = make_process(&arena, x, spec->process, &process, &caps, e);
 	if (!s && !x->tty)

@@ -16,6 +16,16 @@
 #define GUEST_PV_MEMORY "dev.warren.guest.memory" /* auto, merged, isolated */
 #define GUEST_DISK	"dev.warren.guest.disk" /* with ".N": a disk in xl's syntax (wire/xldisk.h) */
 
+/* "true": a domain, made by `xl`: vm.kernel and its initrd are files of the user's, there is no image and no
+ * agent. What becomes of it when it ends: "destroy", "restart", "preserve". */
+#define GUEST_DOMAIN	  "dev.warren.domain"
+#define GUEST_ON_POWEROFF "dev.warren.domain.on_poweroff"
+#define GUEST_ON_REBOOT	  "dev.warren.domain.on_reboot"
+#define GUEST_ON_CRASH	  "dev.warren.domain.on_crash"
+
+/* A domain's kernel is asked to power off or to reboot. 0 or -errno; -EOPNOTSUPP when it is no domain. */
+int guest_shutdown(struct instance *in, bool reboot, struct err *e);
+
 /* For `logs --boot`, `console`, `stats --hypervisor` and `inspect`. */
 int guest_boot_log(struct instance *in, int *fd, struct err *e);
 /* Connects `in_fd` and `out_fd` to the kernel's console; returns a socket that hangs up with it. */

@@ -104,6 +104,11 @@ static void relay(struct guest_client *c, const uint8_t *p, size_t n, int fds[FD
 	struct agent_frame f;
 	size_t at = 0;
 
+	if (m->args->domain) {
+		guest_client_error(c, -EOPNOTSUPP,
+				   "a domain has no agent of Warren's inside: use its console");
+		return;
+	}
 	if (m->phase != MONITOR_RUNNING && m->phase != MONITOR_CREATED) {
 		guest_client_error(c, -ESRCH, "the guest is not running");
 		return;
@@ -159,7 +164,7 @@ static void forward(struct guest_client *c, const uint8_t *p, size_t n)
 	}
 }
 
-static void order(struct monitor *m, enum guest_order_kind kind, uint64_t value)
+void monitor_order(struct monitor *m, enum guest_order_kind kind, uint64_t value)
 {
 	struct guest_order o = { .kind = kind, .value = value };
 
@@ -172,8 +177,13 @@ static void do_start(struct guest_client *c)
 {
 	struct monitor *m = c->m;
 
-	if (m->phase != MONITOR_CREATED || !m->main || m->starter) {
+	if (m->phase != MONITOR_CREATED || (!m->main && !m->args->domain) || m->starter) {
 		guest_client_error(c, -EINVAL, "it has been started already");
+		return;
+	}
+	if (m->args->domain) {
+		m->phase = MONITOR_RUNNING;
+		guest_client_ok(c, 0);
 		return;
 	}
 	m->starter = c;
@@ -185,8 +195,17 @@ static void do_kill(struct guest_client *c, int sig, uint32_t flags)
 {
 	struct monitor *m = c->m;
 
-	if (!m->main || m->phase == MONITOR_ENDED) {
+	struct err e = ERR_INIT;
+
+	if ((!m->main && !m->args->domain) || m->phase == MONITOR_ENDED) {
 		guest_client_error(c, -ESRCH, "the guest is not running");
+		return;
+	}
+	if (m->args->domain && sig != SIGKILL) {
+		if (guest_domain_signal(m, sig, &e) < 0)
+			guest_client_error(c, e.code, e.msg);
+		else
+			guest_client_ok(c, 0);
 		return;
 	}
 	guest_client_ok(c, 0);
@@ -239,7 +258,7 @@ static void client_request(struct guest_client *c, const struct guest_request *r
 	case GUEST_ASK_PAUSE:
 	case GUEST_ASK_RESUME:
 		m->paused = rq->ask == GUEST_ASK_PAUSE;
-		order(m, m->paused ? GUEST_ORDER_PAUSE : GUEST_ORDER_RESUME, 0);
+		monitor_order(m, m->paused ? GUEST_ORDER_PAUSE : GUEST_ORDER_RESUME, 0);
 		guest_client_ok(c, 0);
 		break;
 	case GUEST_ASK_PAUSED:
@@ -247,11 +266,18 @@ static void client_request(struct guest_client *c, const struct guest_request *r
 		break;
 	case GUEST_ASK_MACHINE:
 		m->asker = c;
-		order(m, GUEST_ORDER_STATS, 0);
+		monitor_order(m, GUEST_ORDER_STATS, 0);
 		break;
 	case GUEST_ASK_MEMORY:
-		order(m, GUEST_ORDER_MEMORY, (uint64_t)rq->arg << 20);
+		monitor_order(m, GUEST_ORDER_MEMORY, (uint64_t)rq->arg << 20);
 		guest_client_ok(c, 0);
+		break;
+	case GUEST_ASK_SHUTDOWN:
+		if (!m->args->domain)
+			guest_client_error(c, -EOPNOTSUPP, "it is no domain");
+		else if (guest_domain_signal(m, rq->arg == GUEST_DOWN_REBOOT ? SIGHUP : SIGTERM,
+					     NULL) == 0)
+			guest_client_ok(c, 0);
 		break;
 	case GUEST_ASK_CONSOLE:
 		do_console(c, fds);

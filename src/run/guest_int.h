@@ -26,8 +26,9 @@
 #define GUEST_BOOT_LOG "boot.log"
 #define GUEST_VSOCK \
 	"vsock.sock" /* and vsock.sock_PORT: programs of the host that the guest may call */
-#define GUEST_END	 "guest.end" /* why the guest stopped, when not by itself */
-#define GUEST_OOM	 "guest.oom" /* exists when the OOM killer struck in the container */
+#define GUEST_END	 "guest.end"  /* why the guest stopped, when not by itself */
+#define GUEST_KEPT	 "guest.kept" /* exists when an ended domain is to be preserved */
+#define GUEST_OOM	 "guest.oom"  /* exists when the OOM killer struck in the container */
 #define GUEST_DISKS	 14
 #define GUEST_CHAIN_MAX	 5 /* a qcow2 image and what it is based on */
 #define GUEST_PATH_MAX	 4096
@@ -72,7 +73,7 @@ struct guest_machine {
 	struct guest_share share[GUEST_SHARES_MAX];
 	unsigned shares;
 	char cpu[32]; /* CPU template, "": as the host */
-	bool vsock; /* it has sockets */
+	bool vsock;   /* it has sockets */
 	struct guest_disk disk[GUEST_DISKS];
 	unsigned disks;
 };
@@ -89,8 +90,11 @@ enum guest_order_kind {
 	GUEST_ORDER_MEMORY,	/* value: bytes */
 	GUEST_ORDER_VSOCK_OPEN, /* value: a port of the guest; with two descriptors of one socket */
 	GUEST_ORDER_VSOCK_ANSWER, /* value: the id; with two descriptors, or none */
+	GUEST_ORDER_SHUTDOWN,	  /* value: enum guest_down; asks the guest's kernel */
 	GUEST_ORDER_STOP
 };
+
+enum guest_down { GUEST_DOWN_POWEROFF, GUEST_DOWN_REBOOT };
 
 struct guest_order {
 	uint32_t kind;
@@ -99,6 +103,7 @@ struct guest_order {
 
 /* VMM to monitor. */
 enum guest_report_kind {
+	GUEST_REPORT_BUILT, /* the machine is made; the guest begins */
 	GUEST_REPORT_STATS,
 	GUEST_REPORT_FAILED,
 	GUEST_REPORT_ENDED,
@@ -110,9 +115,11 @@ struct guest_vsock_wish {
 	uint32_t kind, id, port;
 };
 
+enum guest_end { GUEST_ENDED_POWEROFF, GUEST_ENDED_REBOOT, GUEST_ENDED_CRASH, GUEST_ENDED_STOPPED };
+
 struct guest_report {
 	uint32_t kind;
-	uint32_t crashed;  /* ENDED: by a fault, not by its own wish */
+	uint32_t end;	   /* ENDED: enum guest_end */
 	struct err err;	   /* FAILED, or why it ended */
 	uint32_t text_len; /* STATS: lines "name value" */
 	char text[16384];
@@ -136,6 +143,7 @@ enum guest_ask {
 	GUEST_ASK_CONSOLE, /* two descriptors: input and a socket for output, until hang-up */
 	GUEST_ASK_MEMORY,  /* arg: megabytes that the machine should make do with; OK */
 	GUEST_ASK_FORWARD, /* payload: a SIGNAL or RESIZE frame for the stream of this connection */
+	GUEST_ASK_SHUTDOWN, /* arg: enum guest_down: a domain's kernel is asked to; OK */
 };
 
 struct guest_request {
@@ -192,6 +200,27 @@ int guest_shares_open(struct guest_machine *g, const struct oci_spec *spec, stru
 int guest_shares_start(struct guest_machine *g, struct err *e);
 void guest_shares_fini(struct guest_machine *g);
 
+/* ---- guest_console.c: the kernel's console ---- */
+
+/* Begins the log anew. 0 or -errno. */
+int guest_console_open(struct monitor *m, struct err *e);
+void guest_console_ready(struct loop_fd *w, uint32_t events);
+void guest_console_typed(struct loop_fd *w, uint32_t events);
+/* "; the kernel's last line: ..." for errors, or "". */
+void guest_console_last_line(struct monitor *m, char *out, size_t size);
+
+/* ---- guest_domain.c: a machine without an agent, whose kernel and disks are all the user's ---- */
+
+/* What its configuration says becomes of it. */
+enum guest_action { GUEST_DESTROY, GUEST_RESTART, GUEST_PRESERVE };
+
+/* The VMM told the guest's end. */
+void guest_domain_ended(struct monitor *m, const struct guest_report *rep);
+/* The VMM is gone; true when the domain begins again. */
+bool guest_domain_again(struct monitor *m);
+/* A signal for the command: 0, or -EOPNOTSUPP with `e` set. */
+int guest_domain_signal(struct monitor *m, int sig, struct err *e);
+
 /* ---- guest_monitor.c ---- */
 
 enum monitor_phase {
@@ -223,6 +252,8 @@ struct monitor {
 	int boot_log;
 	uint64_t boot_log_size;
 	struct loop_timer boot_timer, down_timer;
+	uint64_t began;	    /* ns: when the VMM was started */
+	bool again;	    /* a domain that restarts: when its VMM is gone */
 	bool has_disk;	    /* the guest has something to write back before it ends */
 	bool paused, files; /* files: sent before CREATE */
 	struct guest_monitor_args *args;
@@ -236,6 +267,11 @@ bool monitor_full(const struct monitor *m);
 void monitor_kick(struct monitor *m);
 /* The command ended, or has to: the guest goes down, orderly where it has a disk. */
 void monitor_command_ended(struct monitor *m, int status);
+/* It ends now, for a reason that is not its command's. */
+void monitor_failed(struct monitor *m, const struct err *e);
+/* Starts the VMM and watches its sockets. 0 or -errno. */
+int monitor_start_vmm(struct monitor *m, struct err *e);
+void monitor_order(struct monitor *m, enum guest_order_kind kind, uint64_t value);
 /* A stream is finished: its status goes to who asked. */
 void monitor_stream_done(struct guest_stream *s);
 
@@ -262,6 +298,8 @@ struct guest_monitor_args {
 	struct guest_machine *machine;
 	guest_vmm_fn *vmm;
 	int report;
+	bool domain;				       /* there is no agent */
+	enum guest_action action[GUEST_ENDED_STOPPED]; /* of a domain, by how it ended */
 };
 
 /* The monitor's process: never returns. */

@@ -44,8 +44,6 @@
 #define BOOT_NS (60ull * 1000000000)
 /* From the command's end to the guest's, for writing back. */
 #define DOWN_NS (10ull * 1000000000)
-/* The kernel's console: a guest that floods it keeps the newest. */
-#define BOOT_LOG_MAX (1u << 20)
 /* Streams of the monitor's own requests; clients get later ones. */
 enum { STREAM_MAIN = 1, STREAM_SETUP, STREAM_FILES, STREAM_FIRST };
 
@@ -67,7 +65,7 @@ static void tell_creator(struct monitor *m, const struct err *e)
 }
 
 /* The guest ended or must end for a reason that is not the command's. */
-static void guest_failed(struct monitor *m, const struct err *e)
+void monitor_failed(struct monitor *m, const struct err *e)
 {
 	if (m->phase == MONITOR_ENDED)
 		return;
@@ -83,7 +81,7 @@ static void protocol_broken(struct monitor *m, const struct err *e)
 	struct err why = *e;
 
 	err_wrap(&why, "the guest was stopped");
-	guest_failed(m, &why);
+	monitor_failed(m, &why);
 }
 
 /* Nothing of the guest outlives its command; but what it wrote to its disk must get there. */
@@ -91,7 +89,7 @@ void monitor_command_ended(struct monitor *m, int status)
 {
 	m->status = status;
 	m->phase = MONITOR_ENDED;
-	if (!m->has_disk) {
+	if (!m->has_disk || m->args->domain) {
 		loop_stop(&m->loop, 0);
 		return;
 	}
@@ -230,7 +228,7 @@ static void greet(struct monitor *m, const struct guest_monitor_args *a)
 	if (getrandom(random, sizeof(random), 0) == sizeof(random))
 		agent_put(&m->tx, AGENT_ENTROPY, 0, STREAM_SETUP, random, sizeof(random));
 	if (send_files(m, a->spec, &e) < 0) {
-		guest_failed(m, &e);
+		monitor_failed(m, &e);
 		return;
 	}
 	if (!m->files)
@@ -257,7 +255,7 @@ static void main_answer(struct monitor *m, const struct agent_frame *f)
 		agent_error(f, &e);
 	if (m->phase == MONITOR_CREATING) {
 		if (e.code)
-			guest_failed(m, &e);
+			monitor_failed(m, &e);
 		else
 			main_created(m);
 		return;
@@ -280,7 +278,7 @@ static void setup_answer(struct monitor *m, const struct agent_frame *f)
 		return;
 	if (f->type == AGENT_ERROR) {
 		agent_error(f, &e);
-		guest_failed(m, &e);
+		monitor_failed(m, &e);
 	} else if (f->type == AGENT_EXIT) {
 		send_create(m, m->args);
 	}
@@ -379,83 +377,7 @@ static void agent_ready(struct loop_fd *w, uint32_t events)
 		monitor_kick(m);
 }
 
-/* ---- the kernel's console ---- */
-
-static void console_gone(struct monitor *m)
-{
-	loop_unwatch(&m->loop, &m->console_input);
-	close_fd(&m->console_in);
-	close_fd(&m->console_out);
-}
-
-static void console_ready(struct loop_fd *w, uint32_t events)
-{
-	struct monitor *m = container_of(w, struct monitor, console);
-	char piece[4096];
-	ssize_t n = recv(w->fd, piece, sizeof(piece), MSG_DONTWAIT);
-
-	(void)events;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		loop_unwatch(&m->loop, w);
-		return;
-	}
-	if (m->boot_log_size + (size_t)n > BOOT_LOG_MAX) { /* begin anew: the newest matters */
-		m->boot_log_size = 0;
-		if (ftruncate(m->boot_log, 0) < 0)
-			close_fd(&m->boot_log);
-	}
-	m->boot_log_size += (size_t)n;
-	if (m->boot_log >= 0 && write_full(m->boot_log, piece, (size_t)n) < 0)
-		close_fd(&m->boot_log); /* a full disk loses the log, not the guest */
-	/* Whoever reads too slowly loses some, as on a serial line: the monitor has more to do than to wait. */
-	if (m->console_out >= 0 &&
-	    send(m->console_out, piece, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-	    errno != EAGAIN)
-		console_gone(m);
-}
-
-static void console_typed(struct loop_fd *w, uint32_t events)
-{
-	struct monitor *m = container_of(w, struct monitor, console_input);
-	char piece[1024];
-	ssize_t n = read(w->fd, piece, sizeof(piece));
-
-	(void)events;
-	if (n <= 0) {
-		if (n == 0 || (errno != EAGAIN && errno != EINTR))
-			console_gone(m);
-		return;
-	}
-	/* A kernel that reads nothing loses what is typed, as a serial line would. */
-	if (send(m->console.fd, piece, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return;
-}
-
 /* ---- the VMM ---- */
-
-/* The last line that the kernel printed, for errors. */
-static void last_console_line(struct monitor *m, char *out, size_t size)
-{
-	char tail[1024];
-	ssize_t n = 0;
-
-	out[0] = '\0';
-	if (m->boot_log >= 0) {
-		off_t at = lseek(m->boot_log, 0, SEEK_END);
-
-		n = pread(m->boot_log, tail, sizeof(tail) - 1, at > 1023 ? at - 1023 : 0);
-	}
-	while (n > 0 && (tail[n - 1] == '\n' || tail[n - 1] == '\r'))
-		n--;
-	if (n <= 0)
-		return;
-	tail[n] = '\0';
-	char *line = strrchr(tail, '\n');
-
-	snprintf(out, size, "; the kernel's last line: %.200s", line ? line + 1 : tail);
-}
 
 static void vmm_ended(struct monitor *m, const struct err *why)
 {
@@ -465,11 +387,24 @@ static void vmm_ended(struct monitor *m, const struct err *why)
 	if (m->phase == MONITOR_ENDED)
 		return;
 	if (m->phase <= MONITOR_CREATING)
-		last_console_line(m, line, sizeof(line));
+		guest_console_last_line(m, line, sizeof(line));
 	err_set(&e, why->code ? why->code : -ESHUTDOWN, "the guest ended%s%s%s%s",
 		m->phase <= MONITOR_CREATING ? " before it was ready" : "", why->msg[0] ? ": " : "",
 		why->msg, line);
-	guest_failed(m, &e);
+	monitor_failed(m, &e);
+}
+
+/* A domain has no agent that would greet: it is there. */
+static void vmm_built(struct monitor *m)
+{
+	struct err none = ERR_INIT;
+
+	if (!m->args->domain || m->phase == MONITOR_ENDED)
+		return;
+	loop_disarm(&m->boot_timer);
+	if (m->phase == MONITOR_BOOTING)
+		m->phase = MONITOR_CREATED;
+	tell_creator(m, &none);
 }
 
 static void vmm_ready(struct loop_fd *w, uint32_t events)
@@ -506,8 +441,12 @@ static void vmm_ready(struct loop_fd *w, uint32_t events)
 			guest_client_frame(c, &f);
 		return;
 	}
-	if (rep.kind == GUEST_REPORT_FAILED)
-		guest_failed(m, &rep.err);
+	if (rep.kind == GUEST_REPORT_BUILT)
+		vmm_built(m);
+	else if (rep.kind == GUEST_REPORT_FAILED)
+		monitor_failed(m, &rep.err);
+	else if (m->args->domain && m->phase != MONITOR_ENDED)
+		guest_domain_ended(m, &rep);
 	else
 		vmm_ended(m, &rep.err);
 }
@@ -518,10 +457,10 @@ static void boot_too_long(struct loop_timer *t)
 	struct err e = ERR_INIT;
 	char line[256];
 
-	last_console_line(m, line, sizeof(line));
+	guest_console_last_line(m, line, sizeof(line));
 	err_set(&e, -ETIMEDOUT, "the guest's agent did not greet within %llu s%s",
 		BOOT_NS / 1000000000ull, line);
-	guest_failed(m, &e);
+	monitor_failed(m, &e);
 }
 
 /* ---- signals to the monitor are the command's ---- */
@@ -537,7 +476,7 @@ static void child_changed(struct monitor *m)
 			continue;
 		err_set(&e, -EPIPE, "the server of the directory at '%s' ended",
 			m->args->spec->mounts[g->share[i].mount].destination);
-		guest_failed(m, &e);
+		monitor_failed(m, &e);
 		return;
 	}
 	if (waitpid(m->vmm, &status, WNOHANG) != m->vmm)
@@ -549,6 +488,12 @@ static void child_changed(struct monitor *m)
 	}
 
 	vmm_ready(&m->vmm_control, 0); /* its last words */
+	if (guest_domain_again(m))
+		return;
+	if (m->phase == MONITOR_ENDED) {
+		loop_stop(&m->loop, 0);
+		return;
+	}
 	if (WIFSIGNALED(status))
 		err_set(&e, -EPROTO, "its VMM was killed by signal %d (%s)", WTERMSIG(status),
 			sigdescr_np(WTERMSIG(status)));
@@ -567,6 +512,8 @@ static void signal_came(struct loop_fd *w, uint32_t events)
 		} else if (si.ssi_signo == SIGWINCH) {
 			if (m->main)
 				guest_stream_resize(m->main);
+		} else if (m->args->domain) {
+			guest_domain_signal(m, (int)si.ssi_signo, NULL);
 		} else if (m->main) {
 			agent_put_signal(&m->tx, STREAM_MAIN, (int)si.ssi_signo, 0);
 			monitor_kick(m);
@@ -612,28 +559,53 @@ static void machine_keep(const struct guest_machine *g)
 	guest_keep_only(keep, guest_machine_fds(g, keep));
 }
 
-/* Our ends of the sockets; the VMM's are in the machine. */
-static int start_vmm(struct monitor *m, struct guest_monitor_args *a, struct err *e)
+static int make_sockets(struct guest_machine *g, bool agent, int ours[3], struct err *e)
 {
-	struct guest_machine *g = a->machine;
+	int console[2], line[2] = { -1, -1 }, control[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, console) < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0 ||
+	    (agent && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, line) < 0))
+		return err_sys(e, -errno, "sockets of the guest");
+	g->console = console[1];
+	g->control = control[1];
+	g->agent = line[1];
+	ours[0] = console[0];
+	ours[1] = control[0];
+	ours[2] = line[0];
+	return 0;
+}
+
+static int watch_vmm(struct monitor *m, const int ours[3], struct err *e)
+{
+	m->console = (struct loop_fd){ .fd = ours[0], .fn = guest_console_ready };
+	m->vmm_control = (struct loop_fd){ .fd = ours[1], .fn = vmm_ready };
+	m->agent = (struct loop_fd){ .fd = ours[2], .fn = agent_ready };
+	if (loop_watch(&m->loop, &m->console, EPOLLIN) < 0 ||
+	    loop_watch(&m->loop, &m->vmm_control, EPOLLIN) < 0 ||
+	    (ours[2] >= 0 && loop_watch(&m->loop, &m->agent, EPOLLIN) < 0))
+		return err_sys(e, -ENOMEM, "monitor: event loop");
+	loop_arm(&m->loop, &m->boot_timer, BOOT_NS);
+	return 0;
+}
+
+int monitor_start_vmm(struct monitor *m, struct err *e)
+{
+	struct guest_machine *g = m->args->machine;
+	int ours[3] = { -1, -1, -1 };
 
 	m->has_disk = g->upper >= 0;
 	for (unsigned i = 0; i < g->disks; i++)
 		m->has_disk |= !g->disk[i].read_only;
-	int console[2], agent[2], control[2];
+	int r = make_sockets(g, !m->args->domain, ours, e);
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, console) < 0 ||
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, agent) < 0 ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0)
-		return err_sys(e, -errno, "sockets of the guest");
-	g->console = console[1];
-	g->agent = agent[1];
-	g->control = control[1];
-	int r = guest_shares_start(g, e);
-
+	if (r == 0)
+		r = guest_shares_start(g, e);
 	if (r < 0)
 		return r;
 	guest_jail_prepare();
+	m->began = now_ns();
+	m->vmm_gone = false;
 	m->vmm = fork();
 	if (m->vmm < 0)
 		return err_sys(e, -errno, "start the VMM");
@@ -645,13 +617,12 @@ static int start_vmm(struct monitor *m, struct guest_monitor_args *a, struct err
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		machine_keep(g);
-		a->vmm(g);
+		m->args->vmm(g);
 	}
-	guest_machine_fini(g);
-	m->console = (struct loop_fd){ .fd = console[0], .fn = console_ready };
-	m->agent = (struct loop_fd){ .fd = agent[0], .fn = agent_ready };
-	m->vmm_control = (struct loop_fd){ .fd = control[0], .fn = vmm_ready };
-	return 0;
+	close_fd(&g->console);
+	close_fd(&g->control);
+	close_fd(&g->agent);
+	return watch_vmm(m, ours, e);
 }
 
 static int set_up(struct monitor *m, struct guest_monitor_args *a, struct err *e)
@@ -662,34 +633,31 @@ static int set_up(struct monitor *m, struct guest_monitor_args *a, struct err *e
 		r = watch_signals(m);
 	if (r < 0)
 		return err_sys(e, r, "monitor");
-	m->boot_log = openat(m->dir, GUEST_BOOT_LOG,
-			     O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-	if (m->boot_log < 0)
-		return err_sys(e, -errno, "create '%s'", GUEST_BOOT_LOG);
-	unlinkat(m->dir, GUEST_END, 0);
-	unlinkat(m->dir, GUEST_OOM, 0);
-	r = start_vmm(m, a, e);
+	r = guest_console_open(m, e);
 	if (r < 0)
 		return r;
+	unlinkat(m->dir, GUEST_END, 0);
+	unlinkat(m->dir, GUEST_OOM, 0);
+	unlinkat(m->dir, GUEST_KEPT, 0);
+	r = monitor_start_vmm(m, e);
+	if (r < 0)
+		return r;
+	if (!a->domain) /* a domain may be started again with the same files */
+		guest_machine_fini(a->machine);
 	/* After the fork: the VMM gets nothing of these. */
 	r = guest_clients_listen(m, e);
 	if (r == 0)
 		r = guest_vsock_listen(m, e);
 	if (r < 0)
 		return r;
+	if (a->domain)
+		return 0;
 	m->main = guest_stream_new(m, STREAM_MAIN, a->stdio);
 	if (!m->main)
 		return err_sys(e, -ENOMEM, "monitor");
 	m->main->is_main = true;
 	m->main->has_fds = true;
 	m->main->terminal = a->terminal;
-	if (loop_watch(&m->loop, &m->console, EPOLLIN) < 0 ||
-	    loop_watch(&m->loop, &m->agent, EPOLLIN) < 0 ||
-	    loop_watch(&m->loop, &m->vmm_control, EPOLLIN) < 0)
-		return err_sys(e, -ENOMEM, "monitor: event loop");
-	m->boot_timer.fn = boot_too_long;
-	m->down_timer.fn = down_too_long;
-	loop_arm(&m->loop, &m->boot_timer, BOOT_NS);
 	return 0;
 }
 
@@ -711,14 +679,16 @@ void guest_monitor_run(struct guest_monitor_args *a)
 	prctl(PR_SET_NAME, "warren-guest");
 	m.dir = a->dir;
 	m.report = a->report;
-	m.console_input.fn = console_typed;
+	m.console_input.fn = guest_console_typed;
+	m.boot_timer.fn = boot_too_long;
+	m.down_timer.fn = down_too_long;
 	list_init(&m.streams);
 	list_init(&m.clients);
 	list_init(&m.callers);
 	buf_init(&m.rx, RX_MAX);
 	buf_init(&m.tx, TX_MAX);
 	if (set_up(&m, a, &e) < 0)
-		guest_failed(&m, &e);
+		monitor_failed(&m, &e);
 	else
 		loop_run(&m.loop);
 	/* Nothing of the guest outlives its command. */
@@ -727,8 +697,10 @@ void guest_monitor_run(struct guest_monitor_args *a)
 		waitpid(m.vmm, NULL, 0);
 	}
 	write_end(&m);
-	if (m.end.code && m.main && m.main->fds[2] >= 0)
-		dprintf(m.main->fds[2], "warren: %s\n", m.end.msg);
+	int complain = m.main ? m.main->fds[2] : a->domain ? a->stdio[2] : -1;
+
+	if (m.end.code && complain >= 0)
+		dprintf(complain, "warren: %s\n", m.end.msg);
 	guest_clients_fini(&m);
 	guest_vsock_fini(&m);
 	guest_exit_like(m.status);

@@ -101,6 +101,24 @@ int guest_paused(struct instance *in)
 	return r == -ESRCH ? 0 : r;
 }
 
+int guest_shutdown(struct instance *in, bool reboot, struct err *e)
+{
+	int r = simple(in, GUEST_ASK_SHUTDOWN, reboot ? GUEST_DOWN_REBOOT : GUEST_DOWN_POWEROFF, 0,
+		       e);
+
+	return r < 0 ? r : 0;
+}
+
+bool guest_kept(struct instance *in)
+{
+	return faccessat(in->dir, GUEST_KEPT, F_OK, 0) == 0;
+}
+
+bool guest_crashed(struct instance *in)
+{
+	return faccessat(in->dir, GUEST_END, F_OK, 0) == 0;
+}
+
 /* The monitor and its VMM, as the host sees them. */
 int guest_pids(struct instance *in, pid_t **pids, struct err *e)
 {

@@ -76,6 +76,10 @@ static void order_came(struct loop_fd *w, uint32_t events)
 			guest_vmm.ops->vsock(guest_vmm.machine, o.kind == GUEST_ORDER_VSOCK_ANSWER,
 					     (uint32_t)o.value, fds[0], fds[1]);
 		break;
+	case GUEST_ORDER_SHUTDOWN:
+		if (guest_vmm.ops->shutdown)
+			guest_vmm.ops->shutdown(guest_vmm.machine, (enum guest_down)o.value);
+		break;
 	default:
 		guest_vmm.ops->stop(guest_vmm.machine);
 	}
@@ -93,6 +97,7 @@ int guest_vmm_watch(struct loop *loop, void *arg)
 {
 	(void)arg;
 	guest_vmm.orders = (struct loop_fd){ .fd = guest_vmm.g->control, .fn = order_came };
+	tell(GUEST_REPORT_BUILT);
 	return loop_watch(loop, &guest_vmm.orders, EPOLLIN);
 }
 
@@ -111,11 +116,11 @@ void guest_vmm_fail(void)
 	_exit(1);
 }
 
-void guest_vmm_end(bool crashed, const char *how, const char *reason)
+void guest_vmm_end(enum guest_end end, const char *how, const char *reason)
 {
-	guest_vmm.report.crashed = crashed;
-	err_set(&guest_vmm.report.err, crashed ? -EFAULT : -ESHUTDOWN, "%s%s%s", how,
-		reason[0] ? ": " : "", reason);
+	guest_vmm.report.end = end;
+	err_set(&guest_vmm.report.err, end == GUEST_ENDED_CRASH ? -EFAULT : -ESHUTDOWN, "%s%s%s",
+		how, reason[0] ? ": " : "", reason);
 	tell(GUEST_REPORT_ENDED);
 	_exit(0);
 }

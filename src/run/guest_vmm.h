@@ -13,6 +13,7 @@ struct guest_vmm_ops {
 	void (*memory)(void *machine, uint64_t bytes);
 	/* Sockets, as vm_vsock_open and vm_vsock_answer; NULL: it has none. */
 	void (*vsock)(void *machine, bool answer, uint32_t port_or_id, int in, int out);
+	void (*shutdown)(void *machine, enum guest_down how); /* NULL: only its agent can */
 };
 
 struct guest_vmm {
@@ -37,4 +38,5 @@ void guest_vmm_vsock(uint32_t id, uint32_t port, void *arg);
 /* Reports `report.err` and ends the process. */
 void guest_vmm_fail(void) __attribute__((noreturn));
 /* Reports the guest's end and ends the process. `reason` may be "". */
-void guest_vmm_end(bool crashed, const char *how, const char *reason) __attribute__((noreturn));
+void guest_vmm_end(enum guest_end end, const char *how, const char *reason)
+	__attribute__((noreturn));

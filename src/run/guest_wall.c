@@ -141,6 +141,18 @@ static int choose_cpu(const struct guest_kind *kind, struct guest_machine *g,
 	return 0;
 }
 
+int guest_size(const struct oci_spec *spec, uint64_t *memory, unsigned *vcpus, struct err *e)
+{
+	static struct guest_machine g;
+	int r = choose_memory(&g, spec, e);
+
+	if (r == 0)
+		r = choose_vcpus(&g, spec, e);
+	*memory = g.memory;
+	*vcpus = g.vcpus;
+	return r;
+}
+
 /* pv.md, "Merged or isolated": merged only when nothing is withheld from the workload anyway. */
 static int choose_isolation(struct guest_machine *g, const struct oci_spec *spec, struct err *e)
 {
@@ -252,6 +264,68 @@ static int machine_open(const struct guest_kind *kind, struct guest_machine *g, 
 	for (unsigned i = 0; r == 0 && i < g->disks; i++)
 		r = append_word(g, "warren.disk=/dev/", g->disk[i].name, e);
 	return r;
+}
+
+/* ---- domains ---- */
+
+static int domain_action(const struct oci_spec *spec, const char *key, enum guest_action *out,
+			 struct err *e)
+{
+	static const char *const names[] = { [GUEST_DESTROY] = "destroy",
+					     [GUEST_RESTART] = "restart",
+					     [GUEST_PRESERVE] = "preserve" };
+	const char *wish = oci_annotation(spec, key);
+
+	for (size_t i = 0; wish && i < ARRAY_SIZE(names); i++) {
+		if (strcmp(wish, names[i]) == 0) {
+			*out = (enum guest_action)i;
+			return 0;
+		}
+	}
+	return wish ? err_set(e, -EINVAL, "%s: '%s' is none of destroy, restart, preserve", key,
+			      wish)
+		    : 0;
+}
+
+static int domain_actions(struct guest_monitor_args *ma, struct err *e)
+{
+	int r = domain_action(ma->spec, GUEST_ON_POWEROFF, &ma->action[GUEST_ENDED_POWEROFF], e);
+
+	if (r == 0)
+		r = domain_action(ma->spec, GUEST_ON_REBOOT, &ma->action[GUEST_ENDED_REBOOT], e);
+	return r < 0 ? r
+		     : domain_action(ma->spec, GUEST_ON_CRASH, &ma->action[GUEST_ENDED_CRASH], e);
+}
+
+/* A machine of which Warren brings nothing but the machine. */
+static int domain_open(const struct guest_kind *kind, struct guest_machine *g,
+		       const struct oci_spec *spec, struct err *e)
+{
+	struct buf line = BUF_INIT(sizeof(g->cmdline) - 1);
+	int r = 0;
+
+	if (strcmp(kind->name, "pv") != 0 || !spec->vm || !spec->vm->kernel_path)
+		return err_set(e, -EINVAL, "a domain is a pv guest with a vm.kernel");
+	r = choose_memory(g, spec, e);
+	if (r == 0)
+		r = choose_vcpus(g, spec, e);
+	if (r == 0)
+		r = choose_isolation(g, spec, e);
+	if (r == 0)
+		r = guest_kvm_open(&g->kvm, e);
+	if (r == 0)
+		r = kernel_file_open(spec->vm->kernel_path, &g->kernel.vmlinux, e);
+	if (r == 0 && spec->vm->kernel_initrd)
+		r = kernel_initrd_open(spec->vm->kernel_initrd, &g->kernel.initramfs, e);
+	for (size_t i = 0; i < spec->vm->kernel_parameters.n; i++)
+		buf_addf(&line, "%s%s", i ? " " : "", spec->vm->kernel_parameters.v[i]);
+	if (r == 0 && line.error)
+		r = err_set(e, -E2BIG, "kernel parameters: more than %zu bytes",
+			    sizeof(g->cmdline) - 1);
+	if (r == 0)
+		memcpy(g->cmdline, buf_str(&line), line.len + 1);
+	buf_fini(&line);
+	return r < 0 ? r : guest_disks_open(g, spec, kind->disk_prefix, e);
 }
 
 /* ---- the monitor's birth ---- */
@@ -397,8 +471,13 @@ int guest_create(const struct guest_kind *kind, struct instance *in, const struc
 		.machine = &g,
 		.vmm = kind->vmm,
 	};
-	int r = machine_open(kind, &g, in, a, e);
+	const char *domain = oci_annotation(a->spec, GUEST_DOMAIN);
+	int r;
 
+	ma.domain = domain && strcmp(domain, "true") == 0;
+	r = ma.domain ? domain_open(kind, &g, a->spec, e) : machine_open(kind, &g, in, a, e);
+	if (r == 0 && ma.domain)
+		r = domain_actions(&ma, e);
 	if (r == 0)
 		r = load_config(&ma.config, in, a->init_reaper ? AGENT_CREATE_INIT : 0, e);
 	if (r == 0)

@@ -31,6 +31,10 @@ const char *guest_kvm_mend(int code);
 
 /* Whether the CPU and a kernel do for `wall`. 0, or -errno with the mend. */
 int guest_ready(const char *wall, const char *kernel, struct err *e);
+/* What config.json means for the machine's size. 0 or -errno. */
+int guest_size(const struct oci_spec *spec, uint64_t *memory, unsigned *vcpus, struct err *e);
+/* Whether it ended by a fault. */
+bool guest_crashed(struct instance *in);
 int guest_create(const struct guest_kind *kind, struct instance *in, const struct wall_create *a,
 		 struct wall_process *p, struct err *e);
 int guest_start(struct instance *in, const struct oci_spec *spec, struct wall_process *p,
@@ -45,6 +49,7 @@ int guest_update(struct instance *in, const struct oci_resources *r, struct err 
 int guest_stats(struct instance *in, struct oci_stats *st, struct err *e);
 int guest_pids(struct instance *in, pid_t **pids, struct err *e);
 int64_t guest_oom_kills(struct instance *in);
+bool guest_kept(struct instance *in);
 int guest_cleanup(struct instance *in, const struct oci_spec *spec, bool force, struct err *e);
 
 /* A terminal for a process inside: raw, since the guest's own does the editing. The master goes to
@@ -67,4 +72,4 @@ int guest_cp(struct instance *in, bool into, const char *host, const char *insid
 	.guest = true, .start = guest_start, .kill = guest_kill, .exec = guest_exec,        \
 	.pause = guest_pause, .resume = guest_resume, .paused = guest_paused,               \
 	.update = guest_update, .stats = guest_stats, .pids = guest_pids, .copy = guest_cp, \
-	.oom_kills = guest_oom_kills, .cleanup = guest_cleanup
+	.oom_kills = guest_oom_kills, .kept = guest_kept, .cleanup = guest_cleanup

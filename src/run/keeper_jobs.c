@@ -115,14 +115,14 @@ static int do_start(struct keeper *k, pid_t keeper, struct job_report *rep, stru
 	/* A start that fails is none: `ps` goes on to say Created. */
 	cleanup_free char *before = s.rec.started ? strdup(s.rec.started) : NULL;
 
-	if (subject_alive(&s))
-		r = err_set(&rep->err, -EBUSY, "it is running already");
-	else
-		r = create_and_start(k, &s, keeper, rep, p);
+	bool runs = subject_alive(&s);
+
+	r = runs ? err_set(&rep->err, -EBUSY, "it is running already")
+		 : create_and_start(k, &s, keeper, rep, p);
 	if (!r) {
 		rep->health_ms = health_next_ms(&s.rec);
 		event_emit(k->set.root, &s, "start", NULL);
-	} else if (r != -EBUSY) {
+	} else if (!runs) {
 		record_set(&s.rec.started, before);
 		record_set(&s.rec.error, rep->err.msg);
 		s.rec.exit_code = rep->status;
@@ -147,6 +147,7 @@ static int do_end(struct keeper *k, struct err *e)
 		return r;
 	/* config.json is not read again: bundle/ writes no hooks, and the cgroup is in the state. */
 	s.rec.oom_killed = s.wall->oom_kills && s.wall->oom_kills(&s.in) > 0;
+	bool kept = s.wall->kept && s.wall->kept(&s.in);
 	r = s.wall->cleanup(&s.in, NULL, true, e);
 	char *now = time_now_rfc3339();
 
@@ -162,7 +163,7 @@ static int do_end(struct keeper *k, struct err *e)
 	if (s.rec.oom_killed)
 		event_emit(k->set.root, &s, "oom", NULL);
 	event_emit(k->set.root, &s, "die", (const char *const[]){ code, NULL });
-	if (k->set.auto_remove && !r) {
+	if (k->set.auto_remove && !kept && !r) {
 		r = subject_forget(&s, k->set.root, e);
 		if (!r)
 			event_emit(k->set.root, &s, "destroy", NULL);

@@ -52,3 +52,8 @@ int kernel_open(struct kernel *k, const char *name, const char *wall, struct err
 void kernel_fini(struct kernel *k);
 /* Files of the user's, unpacked before those of the agent's initramfs, which win. 0 or -errno. */
 int kernel_add_initrd(struct kernel *k, const char *path, struct err *e);
+
+/* Opens a kernel that is a file of the user's; a bzImage is unpacked into a file without a name. 0 or -errno. */
+int kernel_file_open(const char *path, int *fd, struct err *e);
+/* The same for an initramfs: it is looked at, whether it is one. */
+int kernel_initrd_open(const char *path, int *fd, struct err *e);

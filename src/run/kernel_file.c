@@ -55,15 +55,16 @@ int kernel_file_name(const char *path, char name[KERNEL_FILE_NAME], struct err *
 int kernel_add_initrd(struct kernel *k, const char *path, struct err *e)
 {
 	static const char zeroes[4];
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	cleanup_fd int both = memfd_create("initramfs", MFD_CLOEXEC);
+	cleanup_fd int fd = -1;
 	struct stat st;
+	int r = kernel_initrd_open(path, &fd, e);
 
-	if (fd < 0 || both < 0 || fstat(fd, &st) < 0)
-		return err_sys(e, -errno, "initrd '%s'", path);
-	if (!S_ISREG(st.st_mode) || !st.st_size)
-		return err_set(e, -EINVAL, "initrd '%s': not a file with something in it", path);
-	int r = kernel_copy(fd, both, e);
+	if (r < 0)
+		return r;
+	if (both < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "initramfs '%s'", path);
+	r = kernel_copy(fd, both, e);
 
 	/* The kernel looks for the next archive at a multiple of four. */
 	if (r == 0) {
@@ -74,7 +75,7 @@ int kernel_add_initrd(struct kernel *k, const char *path, struct err *e)
 	if (r == 0)
 		r = kernel_copy(k->initramfs, both, e);
 	if (r < 0)
-		return err_wrap(e, "initrd '%s'", path);
+		return err_wrap(e, "initramfs '%s'", path);
 	close(k->initramfs);
 	k->initramfs = steal_fd(&both);
 	return 0;

@@ -322,6 +322,20 @@ static int rootless_ids(struct bundle_request *req, struct ids *ids, struct err 
 	return r;
 }
 
+/* A domain brings its own config.json. */
+static int fill_domain(const struct launch *l, struct subject *s, const char *root, struct err *e)
+{
+	struct bundle b = { .stop_signal = "SIGTERM" };
+	int r = make_dir_all(s->rec.disk, 0711);
+
+	if (r)
+		return err_sys(e, r, "mkdir '%s'", s->rec.disk);
+	r = instance_save_config(&s->in, l->config, strlen(l->config), e);
+	if (!r)
+		r = fill_record(l, s, NULL, &b, root, e);
+	return r ? r : record_set(&s->rec.image, l->kernel);
+}
+
 static int fill(const struct launch *l, struct subject *s, struct image *img, const char *root,
 		struct err *e)
 {
@@ -461,7 +475,8 @@ int launch_create(const struct launch *l, const char *root, struct subject *s, b
 		goto out;
 	r = name_it(l, s, root, e);
 	if (!r)
-		r = fill(l, s, l->image ? &img : NULL, root, e);
+		r = l->config ? fill_domain(l, s, root, e)
+			      : fill(l, s, l->image ? &img : NULL, root, e);
 	if (!r) {
 		/* Nothing runs: what `start` takes up. */
 		s->in.status = INSTANCE_STOPPED;

@@ -16,7 +16,9 @@ struct launch {
 	const struct bundle_options *options;
 	const char *image;     /* or */
 	const char *platform;  /* "OS/ARCH[/VARIANT]" that the image must be for; NULL: any */
-	const char *rootfs;    /* --rootfs DIR */
+	const char *rootfs;    /* --rootfs DIR; or */
+	const char *config;    /* the text of a config.json that needs neither: a domain's */
+	const char *kernel;    /* of a domain, for people */
 	char *const *args;     /* NULL-terminated */
 	const char *id;	       /* from registry_new_id(); NULL: a new one */
 	const char *name;      /* NULL: one is invented */

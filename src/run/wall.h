@@ -94,6 +94,8 @@ struct wall_ops {
 	int (*stats)(struct instance *in, struct oci_stats *st, struct err *e);
 	/* How often the kernel's out-of-memory killer struck in it so far; asked before cleanup. */
 	int64_t (*oom_kills)(struct instance *in);
+	/* It ended in a way after which it is to stay although it would be removed; NULL: never. */
+	bool (*kept)(struct instance *in);
 	/* Pids as the host sees them; `*pids` is to be freed. Their number. */
 	int (*pids)(struct instance *in, pid_t **pids, struct err *e);
 	/* cp for instances whose files the host cannot reach; NULL: through the process's root. `host` may

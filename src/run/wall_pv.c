@@ -62,7 +62,15 @@ static void pause_machine(void *machine, bool paused)
 	pv_pause(machine, paused);
 }
 
-static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text, NULL, NULL };
+static void shutdown_machine(void *machine, enum guest_down how)
+{
+	/* A guest whose store is full of its own making is not asked. */
+	if (pv_ask_shutdown(machine, how == GUEST_DOWN_REBOOT ? "reboot" : "poweroff") < 0)
+		return;
+}
+
+static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text,
+					      NULL, NULL,	   shutdown_machine };
 
 /* Why it ended, unless it simply went down. */
 static void __attribute__((noreturn)) report_end(const struct pv_result *res)
@@ -73,8 +81,13 @@ static void __attribute__((noreturn)) report_end(const struct pv_result *res)
 		[PV_END_STOPPED] = "it was told to stop",
 	};
 
-	guest_vmm_end(res->end == PV_END_CRASH || res->end == PV_END_BROKEN, how[res->end],
-		      res->reason);
+	static const enum guest_end ends[] = {
+		[PV_END_POWEROFF] = GUEST_ENDED_POWEROFF, [PV_END_REBOOT] = GUEST_ENDED_REBOOT,
+		[PV_END_CRASH] = GUEST_ENDED_CRASH,	  [PV_END_BROKEN] = GUEST_ENDED_CRASH,
+		[PV_END_STOPPED] = GUEST_ENDED_STOPPED,
+	};
+
+	guest_vmm_end(ends[res->end], how[res->end], res->reason);
 }
 
 static const int calls[] = {
@@ -135,7 +148,7 @@ static void run_machine(struct guest_machine *g)
 		.vcpus = g->vcpus,
 		.mode = g->isolated ? PV_MEMORY_ISOLATED : PV_MEMORY_MERGED,
 		.console = { { g->console, g->console, false }, { g->agent, g->agent, true } },
-		.consoles = 2,
+		.consoles = g->agent >= 0 ? 2 : 1,
 		.start = guest_vmm_watch,
 		.confine = confine,
 	};
@@ -146,11 +159,13 @@ static void run_machine(struct guest_machine *g)
 		c.console[c.consoles++] = (struct pv_console_config){ line, line, true };
 	}
 
-	c.disk[0].block = block_raw_new(steal_fd(&g->root), true, e);
-	if (!c.disk[0].block)
-		guest_vmm_fail();
-	c.disk[0].name = "xvda";
-	c.disks = 1;
+	if (g->root >= 0) {
+		c.disk[0].block = block_raw_new(steal_fd(&g->root), true, e);
+		if (!c.disk[0].block)
+			guest_vmm_fail();
+		c.disk[0].name = "xvda";
+		c.disks = 1;
+	}
 	if (g->upper >= 0) {
 		c.disk[1].block = block_raw_new(steal_fd(&g->upper), false, e);
 		if (!c.disk[1].block)

@@ -74,7 +74,8 @@ static void vsock(void *machine, bool answer, uint32_t port_or_id, int in, int o
 		vm_vsock_open(machine, port_or_id, in, out);
 }
 
-static const struct guest_vmm_ops vmm_ops = { stop, pause_machine, stats_text, set_memory, vsock };
+static const struct guest_vmm_ops vmm_ops = { stop,	  pause_machine, stats_text,
+					      set_memory, vsock,	 NULL };
 
 static void __attribute__((noreturn)) report_end(const struct vm_result *res)
 {
@@ -85,7 +86,14 @@ static void __attribute__((noreturn)) report_end(const struct vm_result *res)
 		[VM_END_STOPPED] = "it was told to stop",
 	};
 
-	guest_vmm_end(res->end == VM_END_BROKEN, how[res->end], res->reason);
+	static const enum guest_end ends[] = {
+		[VM_END_POWEROFF] = GUEST_ENDED_POWEROFF,
+		[VM_END_REBOOT] = GUEST_ENDED_REBOOT,
+		[VM_END_BROKEN] = GUEST_ENDED_CRASH,
+		[VM_END_STOPPED] = GUEST_ENDED_STOPPED,
+	};
+
+	guest_vmm_end(ends[res->end], how[res->end], res->reason);
 }
 
 static const int calls[] = {
