@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		/* Absolute paths are; a directory with a comma cannot be written back. */
 		FUZZ_CHECK(one.path[0] != '/' || strchr(one.backing, ',') ||
 			   xl_disk_parse(shown, &again, &e) == 0);
+		free(shown);
 	}
 	free(text);
 	return 0;

@@ -1,6 +1,7 @@
 /* Shared by xlcfg.c, which reads xl.cfg's grammar, and xldomain.c, which knows what the keys mean. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

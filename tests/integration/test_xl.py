@@ -100,7 +100,7 @@ def test_a_domains_life(xl):
     assert "other" in rows(xl)
     xl.ok("xl", "shutdown", "-w", "other")
     assert list(rows(xl)) == ["Domain-0"]
-    assert not xl.left()
+    assert eventually(lambda: not xl.left())
 
 
 def test_console(xl):
@@ -271,7 +271,7 @@ def test_bad_configurations_are_one_line(xl, line, text):
     done = xl("xl", "create", "-q", "vm.cfg")
     assert done.returncode == 125 and text in done.stderr, done.stderr
     assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
-    assert not xl.ok("ps", "-aq") and not xl.left()
+    assert not xl.ok("ps", "-aq") and eventually(lambda: not xl.left())
 
 
 def test_missing_and_empty_files(xl):
