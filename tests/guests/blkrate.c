@@ -81,8 +81,8 @@ static bool run(const struct device *d, uint64_t requests, uint32_t depth, uint6
 			sent++;
 			more = true;
 		}
-		if (done / 65536 != told) {
-			told = done / 65536;
+		if (done / 8192 != told) {
+			told = done / 8192;
 			say("going\n");
 		}
 		if (more)
