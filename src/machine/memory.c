@@ -9,16 +9,21 @@
  *
  * Trust: addresses and lengths are the guest's. The check is written so that it cannot wrap. Memory that was
  * once judged may change under us: callers copy before they judge.
- * Threads: any, after memory_init. #syscalls: mmap munmap pread64 madvise memfd_create ftruncate close
+ * Threads: any, after memory_init. #syscalls: mmap munmap madvise memfd_create ftruncate close fstat
+ * clone3 futex
  */
 #include "machine/memory.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/util.h"
 
 /* Maps with 2 MB alignment, so that huge pages line up with guest-physical ones. */
 static uint8_t *map_aligned(uint64_t size)
@@ -89,27 +94,79 @@ int memory_init_file(struct memory *m, int fd, uint64_t offset, uint64_t size, s
 	return map_over(m, size, MAP_PRIVATE, fd, offset, e);
 }
 
-static int copy_in(uint8_t *to, int fd, uint64_t offset, uint64_t len)
+/* A piece of a file on its way into guest memory, cut into parts that several threads take in turn. A part is a huge
+ * page of the target, so that each of those is made by one thread. */
+struct loading {
+	uint8_t *to;
+	const uint8_t *from;
+	uint64_t len;
+	_Atomic uint64_t next; /* of the parts */
+};
+
+static bool is_zero(const uint8_t *p, size_t n)
+{
+	return !p[0] && !memcmp(p, p + 1, n - 1);
+}
+
+/* Whole pages of zeroes are there already. */
+static void copy_part(uint8_t *to, const uint8_t *from, uint64_t len)
 {
 	while (len) {
-		ssize_t r = pread(fd, to, len, (off_t)offset);
+		uint64_t n = MIN(len, PAGE - ((uintptr_t)to & (PAGE - 1)));
 
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r < 0 ? -errno : -EIO;
-		to += r;
-		offset += (uint64_t)r;
-		len -= (uint64_t)r;
+		if (n < PAGE || !is_zero(from, n))
+			memcpy(to, from, n);
+		to += n;
+		from += n;
+		len -= n;
 	}
-	return 0;
+}
+
+static void *load_parts(void *arg)
+{
+	struct loading *l = arg;
+	uint64_t skip = (uintptr_t)l->to & (PAGE_2M - 1);
+
+	for (;;) {
+		uint64_t part = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
+		uint64_t end = (part + 1) * PAGE_2M - skip;
+		uint64_t start = part ? part * PAGE_2M - skip : 0;
+
+		if (start >= l->len)
+			return NULL;
+		copy_part(l->to + start, l->from + start, MIN(end, l->len) - start);
+	}
 }
 
 int memory_load(struct memory *m, gpa_t gpa, int fd, uint64_t offset, uint64_t len)
 {
 	uint8_t *to = memory_at(m, gpa, len);
+	uint64_t skip = offset & (PAGE - 1);
+	struct stat st;
+	pthread_t helper;
 
-	return to ? copy_in(to, fd, offset, len) : -EFAULT;
+	if (!to)
+		return -EFAULT;
+	if (!len)
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (offset > (uint64_t)st.st_size || len > (uint64_t)st.st_size - offset)
+		return -EIO;
+	uint8_t *from = mmap(NULL, len + skip, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd,
+			     (off_t)(offset - skip));
+
+	if (from == MAP_FAILED)
+		return -errno;
+	struct loading l = { .to = to, .from = from + skip, .len = len };
+	/* Most of the time goes into making the pages: two do it faster, one does it as well. */
+	bool helped = len > 2 * PAGE_2M && !pthread_create(&helper, NULL, load_parts, &l);
+
+	load_parts(&l);
+	if (helped)
+		pthread_join(helper, NULL);
+	munmap(from, len + skip);
+	return 0;
 }
 
 void memory_fini(struct memory *m)

@@ -39,7 +39,8 @@ void memory_make_hole(struct memory *m, uint64_t at);
 
 /* Copies `len` bytes of `fd` from `offset` to `gpa`. A copy, not a mapping of the file: it lands in huge pages, and
  * where KVM shadows the guest's page tables it then fills in eight neighbours at each fault, which it cannot do for
- * pages of a file. 0, -EFAULT when it does not fit, else -errno. */
+ * pages of a file. Nothing was written there yet: pages of zeroes stay unmade. 0, -EFAULT when it does not fit, else
+ * -errno. */
 int memory_load(struct memory *m, gpa_t gpa, int fd, uint64_t offset, uint64_t len);
 
 /* The door: `len` bytes at `gpa`, or NULL when any byte of it is outside. The guest may change what is
