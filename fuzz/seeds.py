@@ -1,5 +1,8 @@
 """Seeds for the formats that are not text, one well-formed example a shape; called by tools/run-fuzz."""
+import bz2
+import gzip
 import io
+import lzma
 import struct
 import tarfile
 
@@ -21,6 +24,18 @@ def tar():
                 entry.pax_headers = {"SCHILY.xattr.user.a": "b", "path": "long/" * 30 + "x", "mtime": "1.5"}
             archive.addfile(entry, io.BytesIO(data))
         yield out.getvalue()
+
+
+def packing():
+    plain = next(tar())
+    whole = [gzip.compress(plain), lzma.compress(plain), bz2.compress(plain)]
+    yield from [plain, *whole, gzip.compress(whole[0]), whole[0][:-9], whole[0] + b"more"]
+    # estargz: a member a file; zstd: a raw block, a skippable frame before it.
+    yield b"".join(gzip.compress(plain[i:i + 512]) for i in range(0, len(plain), 512))
+    block = plain[:200]
+    frame = b"\x28\xb5\x2f\xfd\x20" + bytes([len(block)]) + struct.pack("<I", len(block) << 3 | 1)[:3] + block
+    yield frame
+    yield b"\x50\x2a\x4d\x18\4\0\0\0skip" + frame
 
 
 def qcow2():
@@ -187,5 +202,5 @@ def hypercall():
 
 
 def of(name):
-    return list(globals()[name]()) if name in ("tar", "elf", "qcow2", "agent", "control", "dbus", "share", "virtqueue", "store",
+    return list(globals()[name]()) if name in ("tar", "packing", "elf", "qcow2", "agent", "control", "dbus", "share", "virtqueue", "store",
                                                "blkring", "hypercall") else []
