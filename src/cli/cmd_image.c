@@ -4,6 +4,7 @@
  * Trust: argv is the user's. Threads: none. #syscalls: write
  */
 #include <errno.h>
+#include <fnmatch.h>
 #include <json-c/json.h>
 #include <limits.h>
 #include <stdio.h>
@@ -84,10 +85,13 @@ static const struct command cmd_import = {
 struct list_settings {
 	bool quiet, all, no_trunc, digests;
 	const char *format;
+	struct strlist filters;
 };
 
 static const struct opt list_opts[] = {
 	OPT_BOOL('a', "all", struct list_settings, all, "Steps of builds too"),
+	OPT_LIST('f', "filter", "NAME=VALUE", struct list_settings, filters,
+		 "dangling=true|false, reference=PATTERN, label=NAME[=VALUE]"),
 	OPT_BOOL('q', "quiet", struct list_settings, quiet, "Only ids"),
 	OPT_BOOL(0, "no-trunc", struct list_settings, no_trunc, "Whole ids"),
 	OPT_BOOL(0, "digests", struct list_settings, digests, "Show the manifests' digests"),
@@ -118,6 +122,54 @@ static void split_name(const char *name, char repository[512], char tag[160])
 	snprintf(tag, 160, "%.159s", at || !colon ? "<none>" : colon + 1);
 }
 
+static bool has_label(struct json_object *o, const char *want)
+{
+	struct json_object *labels;
+	const char *eq = strchr(want, '=');
+	cleanup_free char *name = strndup(want, eq ? (size_t)(eq - want) : strlen(want));
+
+	return name && json_object_object_get_ex(o, "labels", &labels) &&
+	       json_object_object_get_ex(labels, name, NULL) &&
+	       (!eq || streq(images_text(labels, name), eq + 1));
+}
+
+/* Whether a row goes through all filters; they were checked before. */
+static bool passes(const struct listing *l, struct json_object *o, const char *name,
+		   const char *repository)
+{
+	for (size_t i = 0; i < l->s->filters.n; i++) {
+		const char *f = l->s->filters.v[i], *v;
+		bool want = false;
+
+		if ((v = str_after(f, "dangling=")) && (str_to_bool(v, &want) || want != !name))
+			return false;
+		if ((v = str_after(f, "reference=")) &&
+		    (!name ||
+		     (fnmatch(v, name, FNM_PATHNAME) && fnmatch(v, repository, FNM_PATHNAME))))
+			return false;
+		if ((v = str_after(f, "label=")) && !has_label(o, v))
+			return false;
+	}
+	return true;
+}
+
+static int check_filters(const struct strlist *filters, struct err *e)
+{
+	static const char *const known[] = { "dangling=", "reference=", "label=" };
+
+	for (size_t i = 0; i < filters->n; i++) {
+		bool ok = false;
+
+		for (size_t k = 0; k < ARRAY_SIZE(known); k++)
+			ok |= str_after(filters->v[i], known[k]) != NULL;
+		if (!ok)
+			return err_set(e, -EINVAL,
+				       "--filter '%s': expected dangling=, reference= or label=",
+				       filters->v[i]);
+	}
+	return 0;
+}
+
 static void add_row(struct listing *l, struct json_object *o, const char *name)
 {
 	const char *id = images_text(o, "id");
@@ -127,6 +179,10 @@ static void add_row(struct listing *l, struct json_object *o, const char *name)
 	if (name)
 		split_name(name, repository, tag);
 	if (json_object_object_get_ex(o, "intermediate", &v) && !l->s->all) {
+		json_object_put(row);
+		return;
+	}
+	if (!passes(l, o, name, repository)) {
 		json_object_put(row);
 		return;
 	}
@@ -179,8 +235,10 @@ static int run_list(void *settings, int argc, char **argv, struct err *e)
 	const struct list_settings *s = settings;
 	cleanup_json struct json_object *rows = json_object_new_array();
 	struct listing l = { s, argc ? argv[0] : NULL, rows };
-	int r = images_ask((const char *[]){ "list", NULL }, false, list_one, &l, e);
+	int r = check_filters(&s->filters, e);
 
+	if (!r)
+		r = images_ask((const char *[]){ "list", NULL }, false, list_one, &l, e);
 	if (r)
 		return r;
 	if (s->quiet) {
@@ -222,20 +280,41 @@ static void move_member(struct json_object *from, const char *key, struct json_o
 	json_object_object_add(to, name, json_object_get(v));
 }
 
+struct naming {
+	const char *id;
+	struct json_object *o;
+};
+
+static void take_names(void *arg, struct json_object *o)
+{
+	const struct naming *n = arg;
+	struct json_object *names, *bytes;
+
+	if (!streq(images_text(o, "id"), n->id))
+		return;
+	if (json_object_object_get_ex(o, "names", &names))
+		json_object_object_add(n->o, "RepoTags", json_object_get(names));
+	if (json_object_object_get_ex(o, "bytes", &bytes))
+		json_object_object_add(n->o, "Size", json_object_get(bytes));
+}
+
 struct json_object *images_describe(const struct image *img)
 {
 	struct json_object *doc = json_tokener_parse(img->config_json), *rootfs = NULL, *o;
-	struct json_object *tags = json_object_new_array(), *fs, *layers;
+	struct json_object *fs, *layers;
 
 	o = json_object_new_object();
 	set(o, "Id", img->id);
-	json_object_array_add(tags, json_object_new_string(img->name));
-	json_object_object_add(o, "RepoTags", tags);
+	json_object_object_add(o, "RepoTags", json_object_new_array());
 	set(o, "Digest", img->manifest);
 	move_member(doc, "created", o, "Created");
 	move_member(doc, "author", o, "Author");
 	move_member(doc, "architecture", o, "Architecture");
 	move_member(doc, "os", o, "Os");
+	json_object_object_add(o, "Size", json_object_new_int64(0));
+	/* All names and the size are in the store's database. */
+	images_ask((const char *[]){ "list", NULL }, true, take_names,
+		   &(struct naming){ img->id, o }, NULL);
 	move_member(doc, "config", o, "Config");
 	json_object_object_get_ex(doc, "rootfs", &rootfs);
 	fs = json_object_new_object();
@@ -287,18 +366,30 @@ struct history_settings {
 };
 
 static const struct opt history_opts[] = {
-	OPT_BOOL('q', "quiet", struct history_settings, quiet, "Only what made each layer"),
+	OPT_BOOL('q', "quiet", struct history_settings, quiet, "Only ids"),
 	OPT_BOOL(0, "no-trunc", struct history_settings, no_trunc, "Whole commands"),
 	OPT_STRING(0, "format", "FORMAT", struct history_settings, format,
 		   "table, json or a template"),
 	OPT_END,
 };
 
+static void take_size(void *arg, struct json_object *o)
+{
+	struct json_object *v;
+	char text[32];
+
+	if (!json_object_object_get_ex(o, "layerBytes", &v))
+		return;
+	images_size(json_object_get_uint64(v), text, sizeof(text));
+	strlist_add(arg, text);
+}
+
 static int run_history(void *settings, int argc, char **argv, struct err *e)
 {
 	static const struct column columns[] = {
-		{ "CreatedSince", "CREATED" }, { "CreatedBy", "CREATED BY" }, { "Layer", "LAYER" },
-		{ "Comment", "COMMENT" },      { "CreatedAt", "CREATED AT" },
+		{ "ID", "IMAGE" },    { "CreatedSince", "CREATED" }, { "CreatedBy", "CREATED BY" },
+		{ "Size", "SIZE" },   { "Comment", "COMMENT" },	     { "CreatedAt", "CREATED AT" },
+		{ "Layer", "LAYER" },
 	};
 	const struct history_settings *s = settings;
 	cleanup_json struct json_object *rows = json_object_new_array();
@@ -310,13 +401,28 @@ static int run_history(void *settings, int argc, char **argv, struct err *e)
 	if (r)
 		return r;
 	const struct image_config *c = &img.config;
+	cleanup_with(strlist_fini) struct strlist sizes = { .n = 0 };
+	cleanup_free char *word = NULL;
+
+	if (asprintf(&word, "image=%s", img.id) < 0)
+		return -ENOMEM;
+	r = images_ask((const char *[]){ "layers", word, NULL }, true, take_size, &sizes, e);
+	if (r) {
+		image_fini(&img);
+		return r;
+	}
 
 	for (size_t i = 0; i < c->history_n; i++) {
 		const struct image_history *h = &c->history[i];
 		struct json_object *row = json_object_new_object();
 		bool has = !h->empty_layer && layer < c->diff_ids.n;
-		char text[64];
+		char text[80];
 
+		/* As docker says it: what lies below has no image of its own. */
+		snprintf(text, sizeof(text), "%.*s", s->no_trunc ? 71 : 12,
+			 s->no_trunc ? img.id : img.id + strlen("sha256:"));
+		set(row, "ID", i + 1 == c->history_n ? text : "<missing>");
+		set(row, "Size", has && layer < sizes.n ? sizes.v[layer] : "0B");
 		images_age(h->created, 0, text, sizeof(text));
 		set(row, "CreatedSince", h->created ? text : "");
 		set(row, "CreatedAt", h->created ? h->created : "");
@@ -333,23 +439,21 @@ static int run_history(void *settings, int argc, char **argv, struct err *e)
 	}
 	image_fini(&img);
 	if (s->quiet) {
-		table_print_member(stdout, "CreatedBy", rows);
+		table_print_member(stdout, "ID", rows);
 		return 0;
 	}
-	return table_print(stdout, s->format, columns, 4, 5, rows, e);
+	return table_print(stdout, s->format, columns, 5, 7, rows, e);
 }
 
-static const struct command cmd_history = {
-	.name = "history",
-	.args = "IMAGE",
-	.summary = "Show how an image was made",
-	.opts = history_opts,
-	.settings_size = sizeof(struct history_settings),
-	.run = run_history,
-	.min_args = 1,
-	.max_args = 1,
-	.complete_args = COMPLETE_IMAGE,
-};
+#define HISTORY                                                                      \
+	.name = "history", .args = "IMAGE", .summary = "Show how an image was made", \
+	.opts = history_opts, .settings_size = sizeof(struct history_settings),      \
+	.run = run_history, .min_args = 1, .max_args = 1, .complete_args = COMPLETE_IMAGE
+
+static const struct command cmd_image_history = { HISTORY };
+
+extern const struct command cmd_history;
+const struct command cmd_history = { HISTORY };
 
 /* image rm, rmi */
 
@@ -506,7 +610,7 @@ extern const struct command cmd_image_build_rootfs;
 /* clang-format off */
 static const struct command *const subs[] = {
 	&cmd_image_build_rootfs,
-	&cmd_history,
+	&cmd_image_history,
 	&cmd_import,
 	&cmd_inspect,
 	&cmd_ls,

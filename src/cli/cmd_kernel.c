@@ -3,11 +3,14 @@
  *
  * Trust: argv is the user's. Threads: none. #syscalls: write
  */
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/util.h"
 #include "cli/cli.h"
+#include "cli/table.h"
 #include "run/kernel.h"
 
 struct import_settings {
@@ -71,39 +74,62 @@ static const struct command cmd_import = {
 
 struct list_settings {
 	bool quiet;
+	const char *format;
 };
 
 static const struct opt list_opts[] = {
+	OPT_STRING(0, "format", "FORMAT", struct list_settings, format,
+		   "table, json or a template"),
 	OPT_BOOL('q', "quiet", struct list_settings, quiet, "Only names"),
 	OPT_END,
 };
 
+static int add_kernel(struct json_object *rows, const char *name, bool standard, struct err *e)
+{
+	struct json_object *o;
+	struct kernelinfo k;
+	char modules[16];
+	int r = kernel_info(name, &k, e);
+
+	if (r)
+		return r;
+	snprintf(modules, sizeof(modules), "%zu", k.pv.n);
+	const char *const cells[][2] = { { "Name", name },
+					 { "Default", standard ? "*" : "" },
+					 { "PV", k.xen_pv ? "yes" : "no" },
+					 { "Modules", modules },
+					 { "Source", k.source } };
+
+	o = json_object_new_object();
+	for (size_t i = 0; i < ARRAY_SIZE(cells); i++)
+		json_object_object_add(o, cells[i][0],
+				       json_object_new_string(cells[i][1] ? cells[i][1] : ""));
+	json_object_array_add(rows, o);
+	kernelinfo_fini(&k);
+	return 0;
+}
+
 static int run_list(void *settings, int argc, char **argv, struct err *e)
 {
+	static const struct column columns[] = { { "Name", "NAME" },
+						 { "Default", "DEFAULT" },
+						 { "PV", "PV" },
+						 { "Modules", "MODULES" },
+						 { "Source", "SOURCE" } };
 	const struct list_settings *s = settings;
-	struct strlist names = { 0 };
+	cleanup_with(strlist_fini) struct strlist names = { 0 };
 	cleanup_free char *standard = NULL;
+	struct json_object *rows = json_object_new_array();
 	int r = kernel_list(&names, &standard, e);
 
 	(void)argc, (void)argv;
-	if (r == 0 && !s->quiet)
-		printf("%-30s %-8s %-8s %-8s %s\n", "NAME", "DEFAULT", "PV", "MODULES", "SOURCE");
-	for (size_t i = 0; r == 0 && i < names.n; i++) {
-		struct kernelinfo k;
-
-		if (s->quiet) {
-			printf("%s\n", names.v[i]);
-			continue;
-		}
-		r = kernel_info(names.v[i], &k, e);
-		if (r < 0)
-			break;
-		printf("%-30s %-8s %-8s %-8zu %s\n", names.v[i],
-		       standard && streq(standard, names.v[i]) ? "*" : "", k.xen_pv ? "yes" : "no",
-		       k.pv.n, k.source);
-		kernelinfo_fini(&k);
-	}
-	strlist_fini(&names);
+	for (size_t i = 0; r == 0 && i < names.n; i++)
+		r = add_kernel(rows, names.v[i], standard && streq(standard, names.v[i]), e);
+	if (!r && s->quiet)
+		table_print_member(stdout, "Name", rows);
+	else if (!r)
+		r = table_print(stdout, s->format, columns, 5, 5, rows, e);
+	json_object_put(rows);
 	return r;
 }
 

@@ -20,6 +20,7 @@ extern const struct command cmd_events;
 extern const struct command cmd_exec;
 extern const struct command cmd_export;
 extern const struct command cmd_features;
+extern const struct command cmd_history;
 extern const struct command cmd_image;
 extern const struct command cmd_images;
 extern const struct command cmd_info;
@@ -75,6 +76,7 @@ const struct command *const commands[] = {
 	&cmd_exec,
 	&cmd_export,
 	&cmd_features,
+	&cmd_history,
 	&cmd_image,
 	&cmd_images,
 	&cmd_info,

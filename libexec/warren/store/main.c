@@ -6,7 +6,7 @@
  * with one JSON object a line: results, {"status": TEXT} for progress, and {"error": TEXT, "code": -ERRNO} at the
  * end when it failed (exit status 1).
  *
- * Verbs: commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; extract image= path= to=; fill image= path= volume=; untar source= to=; load source= [title=] (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; tag image= name=; remove image= [force=1];
+ * Verbs: commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; extract image= path= to=; fill image= path= volume=; untar source= to=; load source= [title=] (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; layers image=; tag image= name=; remove image= [force=1];
  * prune [all=1]; usage; repair; pull image= [[in]secure=1]; push image= [destination=]; login registry=; logout registry=
  * (user and password in the environment, WARREN_CREDENTIALS=user:password); layer digest= size= diff_id= name= (one layer of a
  * pull, started by it).
@@ -182,6 +182,14 @@ static int do_list(struct store *s, const struct words *w, struct err *e)
 	return image_list_all(s, e);
 }
 
+static int do_layers(struct store *s, const struct words *w, struct err *e)
+{
+	const char *image;
+	int r = need(w, "image", &image, e);
+
+	return r ? r : image_layer_sizes(s, image, e);
+}
+
 static int do_tag(struct store *s, const struct words *w, struct err *e)
 {
 	const char *image, *name;
@@ -297,11 +305,11 @@ static const struct {
 } verbs[] = {
 	{ "commit", do_commit }, { "export", do_export }, { "extract", do_extract },
 	{ "fill", do_fill },	 { "import", do_import }, { "layer", do_layer },
-	{ "list", do_list },	 { "load", do_load },	  { "save", do_save },
-	{ "login", do_login },	 { "logout", do_logout }, { "pull", do_pull },
-	{ "push", do_push },	 { "prune", do_prune },	  { "remove", do_remove },
-	{ "repair", do_repair }, { "tag", do_tag },	  { "untar", do_untar },
-	{ "usage", do_usage },
+	{ "layers", do_layers }, { "list", do_list },	  { "load", do_load },
+	{ "save", do_save },	 { "login", do_login },	  { "logout", do_logout },
+	{ "pull", do_pull },	 { "push", do_push },	  { "prune", do_prune },
+	{ "remove", do_remove }, { "repair", do_repair }, { "tag", do_tag },
+	{ "untar", do_untar },	 { "usage", do_usage },
 };
 
 static void say(void *arg, const char *json)

@@ -237,6 +237,20 @@ static int list_names(struct store *s, const char *id, struct buf *b, struct err
 	return r;
 }
 
+static void put_labels(const struct image_config *c, struct buf *b)
+{
+	if (!c->labels.n)
+		return;
+	buf_adds(b, ",\"labels\":{");
+	for (size_t i = 0; i < c->labels.n; i++) {
+		buf_adds(b, i ? "," : "");
+		json_put_string(b, c->labels.v[i].key);
+		buf_addc(b, ':');
+		json_put_string(b, c->labels.v[i].value);
+	}
+	buf_addc(b, '}');
+}
+
 /* A nameless image all of whose layers another one has at the same places is a step of that one's making, and there is
  * nothing to see in it. */
 #define INTERMEDIATE                                                                              \
@@ -280,11 +294,32 @@ int image_list_all(struct store *s, struct err *e)
 			json_put_key(&b, "created");
 			json_put_string(&b, c.created);
 		}
+		put_labels(&c, &b);
 		arena_fini(&a);
 		r = list_names(s, id, &b, e);
 		buf_addc(&b, '}');
 		if (!r && !b.error)
 			s->say(s->say_arg, buf_str(&b));
+	}
+	return r;
+}
+
+int image_layer_sizes(struct store *s, const char *what, struct err *e)
+{
+	cleanup_query sqlite3_stmt *q = NULL;
+	char id[DIGEST_SIZE], name[1024], text[64];
+	int r = image_find(s, what, id, name, e);
+
+	if (!r)
+		r = db_query(s, &q, e,
+			     "SELECT bytes FROM image_layers JOIN layers ON number = layer WHERE "
+			     "image = ? ORDER BY position",
+			     "s", id);
+	while (!r && (r = db_step(s, q, e)) == 1) {
+		snprintf(text, sizeof(text), "{\"layerBytes\":%lld}",
+			 (long long)sqlite3_column_int64(q, 0));
+		s->say(s->say_arg, text);
+		r = 0;
 	}
 	return r;
 }

@@ -116,6 +116,8 @@ int image_find(struct store *s, const char *what, char id[DIGEST_SIZE], char nam
 int image_tag(struct store *s, const char *what, const char *name, struct err *e);
 /* Takes a name away, or the image when it was the last. */
 int image_remove(struct store *s, const char *what, bool force, struct err *e);
+/* Says {"layerBytes": N} for each layer, lowest first. */
+int image_layer_sizes(struct store *s, const char *what, struct err *e);
 int image_list_all(struct store *s, struct err *e);
 /* Removes images without a name (`all`: all that no instance uses), then everything that nothing refers
  * to. */
