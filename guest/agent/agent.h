@@ -30,6 +30,7 @@ struct agent_options {
 	char control[64]; /* warren.control=/dev/hvc1 */
 	char root[64];	  /* warren.root=/dev/xvda; "": the initramfs itself, for tests */
 	char upper[64];	  /* warren.upper=/dev/xvdb; "": memory */
+	char net[64];	  /* warren.net=10.0.2.15/24,10.0.2.2; "": only loopback */
 	char lower[64];	  /* warren.rootdir=DIR: a directory that is the root already */
 	char share[AGENT_SHARES_MAX][64]; /* warren.share=/dev/hvc2:3: directories of the host */
 	unsigned shares_n;
@@ -93,6 +94,9 @@ void setup_cgroups(void);
 int setup_freeze(bool freeze, struct err *e);
 /* Ends every process and the guest; does not return when we are PID 1. */
 void setup_shutdown(int mode);
+
+/* net.c: wakes the interfaces and gives them addresses. 0 or -errno. */
+int net_setup(const struct agent_options *o, struct err *e);
 
 /* channel.c: frames to and from the host. */
 /* Opens a line to the host, raw and without blocking: a device (waits for it), or "line:N" (line.c). A descriptor

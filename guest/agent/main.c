@@ -115,6 +115,8 @@ static int bring_up(struct agent *a, bool guest, struct err *e)
 	a->root_ready = setup_root(&a->options, &a->root_error) == 0;
 	if (a->root_ready)
 		a->root_ready = share_start_all(&a->options, &a->root_error) == 0;
+	if (a->root_ready && guest)
+		a->root_ready = net_setup(&a->options, &a->root_error) == 0;
 	a->bundle_dir = open(AGENT_BUNDLE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (a->bundle_dir < 0 && a->root_ready)
 		r = err_sys(e, -errno, "guest: '%s'", AGENT_BUNDLE);

@@ -47,9 +47,8 @@ static void read_option(const char *word, size_t n, struct agent_options *o)
 		const char *key;
 		char *dest;
 	} keys[] = {
-		{ "warren.control=", o->control },
-		{ "warren.root=", o->root },
-		{ "warren.upper=", o->upper },
+		{ "warren.control=", o->control }, { "warren.root=", o->root },
+		{ "warren.upper=", o->upper },	   { "warren.net=", o->net },
 		{ "warren.rootdir=", o->lower },
 	};
 
@@ -172,6 +171,8 @@ static bool is_wanted(const char *name, const struct agent_options *o)
 {
 	if (streq(name, "fuse") || streq(name, "virtiofs"))
 		return o->shares_n > 0;
+	if (streq(name, "virtio_net"))
+		return o->net[0] != '\0';
 	return !streq(name, "xen_netfront") || has_xen_device("vif-");
 }
 

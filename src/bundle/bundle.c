@@ -30,14 +30,28 @@ static int share(struct make *m, const char *option, const char *value, const ch
 		       also ? "," : " or", also ? " or " : "", also ? also : "");
 }
 
+/* A guest's network is never the host's own, whatever it is connected to. */
+static int decide_network(struct make *m)
+{
+	int r = network_parse(m->o->network ? m->o->network : "private", &m->network, m->e);
+
+	if (!r && m->network.kind == NETWORK_TAP && !m->r->guest)
+		return err_set(
+			m->e, -EINVAL,
+			"--network '%s': a container has no network device of its own. Fix: use "
+			"--pv or --vm",
+			m->o->network);
+	m->host_net = m->network.kind == NETWORK_HOST && !m->r->guest;
+	return r;
+}
+
 static int decide_namespaces(struct make *m)
 {
 	const struct bundle_options *o = m->o;
 	bool host_user;
 	int r;
 
-	if ((r = share(m, "--network", o->network, "none", &m->host_net)) ||
-	    (r = share(m, "--pid", o->pid, NULL, &m->host_pid)) ||
+	if ((r = decide_network(m)) || (r = share(m, "--pid", o->pid, NULL, &m->host_pid)) ||
 	    (r = share(m, "--ipc", o->ipc, NULL, &m->host_ipc)) ||
 	    (r = share(m, "--uts", o->uts, NULL, &m->host_uts)) ||
 	    (r = share(m, "--cgroupns", o->cgroupns, NULL, &m->host_cgroup)) ||
@@ -163,6 +177,9 @@ static int make_annotations(struct make *m)
 {
 	if (m->o->init)
 		make_string(m, m->annotations, BUNDLE_INIT, "true");
+	if (m->r->guest)
+		make_string(m, m->annotations, BUNDLE_NETWORK,
+			    m->o->network ? m->o->network : "private");
 	for (size_t i = 0; i < m->o->annotations.n; i++) {
 		const char *wish = m->o->annotations.v[i], *eq = strchr(wish, '=');
 		char key[256];

@@ -20,6 +20,8 @@
 #define BUNDLE_OVERLAY_OPTIONS "dev.warren.overlay.options" /* "volatile" */
 /* "true": PID 1 is Warren's reaper, which starts process.args. */
 #define BUNDLE_INIT "dev.warren.init"
+/* For guests: --network as it was given, or "private". */
+#define BUNDLE_NETWORK "dev.warren.guest.network"
 
 struct bundle_id_range {
 	uint32_t container, host, size;
@@ -37,6 +39,8 @@ struct bundle_request {
 	const char *disk;  /* where the overlay's upper/ and work/ will be, absolute */
 	char *const *args; /* words after the image, NULL-terminated; none: the image's command */
 	bool discard;	   /* --rm: the overlay may be volatile */
+
+	bool guest; /* its network and mounts are those of a kernel of its own */
 
 	/* A rootless instance: its user namespace (os/subid.h). n == 0: none. */
 	bool rootless;

@@ -66,16 +66,22 @@ static bool reachable(const char *line)
 	return !str_after(server, "127.") && !str_after(server, "::1");
 }
 
+/* A guest whose host asks a server on its own loopback: passt takes the question there. */
+static bool asks_passt(const struct make *m, const struct buf *b)
+{
+	return m->r->guest && !b->error && !strstr(buf_str(b), "nameserver") &&
+	       (m->network.kind == NETWORK_PRIVATE || m->network.kind == NETWORK_HOST);
+}
+
 static int make_resolv(struct make *m, struct buf *b)
 {
 	const struct bundle_options *o = m->o;
 
-	if (!o->dns.n && !o->dns_search.n && !o->dns_option.n) {
+	if (!o->dns.n) {
 		copy_lines("/etc/resolv.conf", m->host_net ? NULL : reachable, b);
-		return b->error;
+		if (asks_passt(m, b))
+			buf_adds(b, "nameserver " PASST_DNS "\n");
 	}
-	if (!o->dns.n)
-		copy_lines("/etc/resolv.conf", m->host_net ? NULL : reachable, b);
 	for (size_t i = 0; i < o->dns.n; i++) {
 		if (o->dns.v[i][strspn(o->dns.v[i], "0123456789abcdefABCDEF.:%")])
 			return err_set(m->e, -EINVAL, "--dns '%s': not an address", o->dns.v[i]);

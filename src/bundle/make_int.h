@@ -4,6 +4,7 @@
 #include <json-c/json.h>
 
 #include "bundle/bundle.h"
+#include "wire/network.h"
 
 struct make {
 	const struct bundle_request *r;
@@ -15,6 +16,7 @@ struct make {
 	struct json_object *top, *process, *linux_, *mounts, *resources, *annotations;
 
 	uint32_t uid, gid;
+	struct network_wish network;
 	bool host_net, host_pid, host_ipc, host_uts, host_cgroup, user_ns;
 };
 

@@ -59,7 +59,7 @@ struct bundle_options {
 	struct strlist sysctls;
 
 	/* namespaces: NULL is the default (private) */
-	const char *network;			/* host|none|private */
+	const char *network;			/* host|none|private, tap:NAME for guests */
 	const char *pid, *ipc, *uts, *cgroupns; /* host|private */
 	const char *userns;			/* host|private|auto|keep-id */
 };

@@ -9,7 +9,7 @@
  * takes only in part, the rest is kept and goes first.
  *
  * Trust: passt terminates what strangers send; a length that no frame has ends the link. Threads: the device's.
- * #syscalls: recvfrom sendmsg close
+ * #syscalls(net): recvfrom sendmsg
  */
 #include "net/passt.h"
 

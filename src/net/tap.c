@@ -10,7 +10,8 @@
  * two requests are left: which offloads the guest can take, and which queues are in use.
  *
  * Trust: the device has judged headers that come from a guest; the kernel does so again. Threads: the device's.
- * #syscalls: readv writev ioctl close
+ * #syscalls(net): readv writev ioctl
+ * #ioctls(net): TUNSETOFFLOAD TUNSETQUEUE
  */
 #include "net/tap.h"
 

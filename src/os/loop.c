@@ -7,7 +7,7 @@
  *
  * Trust: none crosses here. Threads: one loop, one thread.
  * #syscalls: clock_gettime
- * #syscalls(main): epoll_ctl epoll_wait
+ * #syscalls(main,net): epoll_ctl epoll_wait
  * #syscalls(start): epoll_create1 rt_sigprocmask signalfd4 close
  */
 #include "os/loop.h"

@@ -14,7 +14,9 @@
 #define GUEST_APPEND	"dev.warren.guest.append" /* words for the kernel's command line */
 #define GUEST_VCPUS	"dev.warren.guest.vcpus"  /* a number */
 #define GUEST_PV_MEMORY "dev.warren.guest.memory" /* auto, merged, isolated */
-#define GUEST_DISK	"dev.warren.guest.disk" /* with ".N": a disk in xl's syntax (wire/xldisk.h) */
+#define GUEST_NETWORK \
+	"dev.warren.guest.network"	   /* --network, as wire/network.h reads it; absent: none */
+#define GUEST_DISK "dev.warren.guest.disk" /* with ".N": a disk in xl's syntax (wire/xldisk.h) */
 
 /* "true": a domain, made by `xl`: vm.kernel and its initrd are files of the user's, there is no image and no
  * agent. What becomes of it when it ends: "destroy", "restart", "preserve". */

@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "net/port.h"
 #include "os/loop.h"
 #include "run/kernel.h"
 #include "storage/block.h"
@@ -57,6 +58,20 @@ struct guest_disk {
 	struct block_limits limits;
 };
 
+enum guest_net_kind { GUEST_NET_NONE, GUEST_NET_TAP, GUEST_NET_PASST };
+
+/* The guest's network device. */
+struct guest_net {
+	enum guest_net_kind kind;
+	int fd[NET_QUEUES_MAX]; /* of the tap's queues; [0] is passt's socket once that runs */
+	unsigned queues;
+	uint8_t mac[6];
+	uint16_t mtu;		       /* 0: as Ethernet has it */
+	char address[20], gateway[16]; /* "10.0.2.15/24", "10.0.2.2"; "": none */
+	bool host;		       /* passt: the gateway's address is the host's own loopback */
+	pid_t pid;		       /* passt */
+};
+
 /* Everything that the VMM process gets; all descriptors are open already. */
 struct guest_machine {
 	int kvm;
@@ -76,10 +91,12 @@ struct guest_machine {
 	bool vsock;   /* it has sockets */
 	struct guest_disk disk[GUEST_DISKS];
 	unsigned disks;
+	struct guest_net net;
 };
 
 /* All descriptors of a machine, -1 for those that it has not; how many. */
-#define GUEST_MACHINE_FDS (8 + 3 * GUEST_SHARES_MAX + GUEST_DISKS * GUEST_CHAIN_MAX)
+#define GUEST_MACHINE_FDS \
+	(8 + 3 * GUEST_SHARES_MAX + GUEST_DISKS * GUEST_CHAIN_MAX + NET_QUEUES_MAX)
 size_t guest_machine_fds(const struct guest_machine *m, int fds[GUEST_MACHINE_FDS]);
 
 /* Monitor to VMM. */
@@ -220,6 +237,16 @@ void guest_domain_ended(struct monitor *m, const struct guest_report *rep);
 bool guest_domain_again(struct monitor *m);
 /* A signal for the command: 0, or -EOPNOTSUPP with `e` set. */
 int guest_domain_signal(struct monitor *m, int sig, struct err *e);
+
+/* ---- guest_net.c ---- */
+
+/* Decides by config.json and opens what is to be opened; `id` is the instance's. 0 or -errno. */
+int guest_net_open(struct guest_net *n, const struct oci_spec *spec, const char *id, struct err *e);
+/* Starts passt where it is wanted; what it says goes to `log`. 0 or -errno. */
+int guest_net_start(struct guest_net *n, int log, struct err *e);
+/* In the VMM: what the machine sends frames by. NULL: no device, or with `e` set. */
+struct net_port *guest_net_port(struct guest_net *n, struct err *e);
+void guest_net_fini(struct guest_net *n);
 
 /* ---- guest_monitor.c ---- */
 

@@ -19,9 +19,9 @@
  * pwritev pread64 pwrite64
  *
  * Once a machine is built, each of its threads gives up what its own work does not need (guest_jail_thread).
- * #syscalls(vcpu,disk,block,main): futex madvise restart_syscall
+ * #syscalls(vcpu,disk,block,net,main): futex madvise restart_syscall
  * #syscalls(vcpu): rt_sigprocmask exit
- * #syscalls(disk,block,main): brk mmap munmap mremap mprotect
+ * #syscalls(disk,block,net,main): brk mmap munmap mremap mprotect
  * #syscalls(main): exit_group
  */
 #include "run/guest_jail.h"
@@ -30,6 +30,7 @@
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/if_tun.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -118,13 +119,15 @@ static int namespaces(struct err *e)
 	return unshare(flags) < 0 ? err_sys(e, -errno, "jail: namespaces") : 0;
 }
 
-/* Requests of other types than the two end the process. */
+/* Requests of other types than the two, and other ones than these of a tap, end the process. */
 static int filter_ioctls(struct err *e)
 {
 	const struct sock_filter f[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 5),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 7),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TUNSETOFFLOAD, 5, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TUNSETQUEUE, 4, 0),
 		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff00),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IOCTL_KVM << 8, 2, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IOCTL_BLOCK << 8, 1, 0),

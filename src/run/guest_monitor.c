@@ -465,6 +465,26 @@ static void boot_too_long(struct loop_timer *t)
 
 /* ---- signals to the monitor are the command's ---- */
 
+/* A guest goes on without its network; but one that was promised the host's and never had it does not begin. */
+static void net_changed(struct monitor *m)
+{
+	struct guest_net *n = &m->args->machine->net;
+	struct err e = ERR_INIT;
+	int status;
+
+	if (n->pid <= 0 || waitpid(n->pid, &status, WNOHANG) != n->pid)
+		return;
+	n->pid = 0;
+	if (m->boot_log >= 0)
+		dprintf(m->boot_log, "\nwarren: passt ended: the guest has no network\n");
+	if (!n->host || m->phase > MONITOR_CREATING)
+		return;
+	err_set(&e, -ENETUNREACH,
+		"--network host: passt ended; does this host have a default route? See logs "
+		"--boot");
+	monitor_failed(m, &e);
+}
+
 static void child_changed(struct monitor *m)
 {
 	const struct guest_machine *g = m->args->machine;
@@ -479,6 +499,7 @@ static void child_changed(struct monitor *m)
 		monitor_failed(m, &e);
 		return;
 	}
+	net_changed(m);
 	if (waitpid(m->vmm, &status, WNOHANG) != m->vmm)
 		return;
 	m->vmm_gone = true;
@@ -601,6 +622,8 @@ int monitor_start_vmm(struct monitor *m, struct err *e)
 
 	if (r == 0)
 		r = guest_shares_start(g, e);
+	if (r == 0)
+		r = guest_net_start(&g->net, m->boot_log, e);
 	if (r < 0)
 		return r;
 	guest_jail_prepare();
@@ -721,6 +744,8 @@ size_t guest_machine_fds(const struct guest_machine *m, int fds[GUEST_MACHINE_FD
 	for (unsigned i = 0; i < m->disks; i++)
 		for (unsigned k = 0; k < GUEST_CHAIN_MAX; k++)
 			fds[n++] = m->disk[i].fd[k];
+	for (unsigned i = 0; i < NET_QUEUES_MAX; i++)
+		fds[n++] = i < m->net.queues ? m->net.fd[i] : -1;
 	return n;
 }
 
@@ -735,4 +760,5 @@ void guest_machine_fini(struct guest_machine *m)
 	close_fd(&m->control);
 	guest_shares_fini(m);
 	guest_disks_fini(m);
+	guest_net_fini(&m->net);
 }

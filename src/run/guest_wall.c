@@ -212,6 +212,17 @@ static int append_word(struct guest_machine *g, const char *key, const char *val
 		       : 0;
 }
 
+/* What the agent gives the device: guest/agent/net.c. */
+static int append_net(struct guest_machine *g, struct err *e)
+{
+	const struct guest_net *n = &g->net;
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s%s%s", n->address[0] ? n->address : "up",
+		 n->gateway[0] ? "," : "", n->gateway);
+	return append_word(g, "warren.net=", text, e);
+}
+
 static int choose_kernel(const struct guest_kind *kind, struct guest_machine *g,
 			 const struct oci_spec *spec, struct err *e)
 {
@@ -259,6 +270,10 @@ static int machine_open(const struct guest_kind *kind, struct guest_machine *g, 
 		r = guest_upper_open(a->overlay, &g->upper, e);
 	if (r == 0 && g->upper >= 0)
 		r = append_word(g, "warren.upper=", kind->upper_device, e);
+	if (r == 0 && kind->network)
+		r = guest_net_open(&g->net, a->spec, in->id, e);
+	if (r == 0 && g->net.kind != GUEST_NET_NONE)
+		r = append_net(g, e);
 	if (r == 0)
 		r = guest_disks_open(g, a->spec, kind->disk_prefix, e);
 	for (unsigned i = 0; r == 0 && i < g->disks; i++)

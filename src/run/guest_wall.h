@@ -21,6 +21,7 @@ struct guest_kind {
 	/* Of shared directories: a number from `share_first` is appended. */
 	const char *share_device;
 	unsigned share_first;
+	bool network; /* its machine has a network device */
 	guest_vmm_fn *vmm;
 };
 

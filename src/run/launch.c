@@ -351,6 +351,7 @@ static int fill(const struct launch *l, struct subject *s, struct image *img, co
 		.args = l->args,
 		.discard = l->auto_remove,
 		.rootless = geteuid() != 0,
+		.guest = s->wall->guest,
 	};
 	struct ids ids = { 0 };
 	struct bundle b = { 0 };

@@ -353,6 +353,7 @@ struct vm *vm_new(const struct vm_config *config, struct err *e)
 		err_sys(e, -ENOMEM, "virtual machine");
 		for (unsigned i = 0; i < config->disks; i++)
 			block_free(config->disk[i]);
+		net_port_free(config->net);
 		return NULL;
 	}
 	v->config = *config;

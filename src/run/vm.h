@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "machine/boot.h"
+#include "net/port.h"
 #include "os/loop.h"
 #include "storage/block.h"
 
@@ -33,7 +34,7 @@ struct vm_share_config {
 };
 
 /* What the threads of a machine are: each asks the kernel for other things. */
-enum vm_thread { VM_THREAD_VCPU, VM_THREAD_BLOCK, VM_THREAD_DEVICES };
+enum vm_thread { VM_THREAD_VCPU, VM_THREAD_BLOCK, VM_THREAD_NET, VM_THREAD_DEVICES };
 
 /* Everything that the machine uses was opened by the caller. Pointers and descriptors outlive vm_run. */
 struct vm_config {
@@ -54,6 +55,9 @@ struct vm_config {
 	/* The guest asks for a port of the host: vm_vsock_answer is owed, later. NULL: no sockets. In the device
 	 * loop's thread. */
 	void (*vsock_wanted)(uint32_t id, uint32_t port, void *arg);
+	struct net_port *net; /* taken over; NULL: no network device */
+	uint8_t mac[6];
+	uint16_t mtu; /* that the guest is told, 0: none */
 	/* Called once in the device loop's thread before the guest runs; may be NULL. */
 	int (*start)(struct loop *loop, void *arg);
 	void *arg;
@@ -75,6 +79,7 @@ struct vm_stats {
 	uint64_t balloon_target, balloon; /* bytes that the guest was asked to give back, and has */
 	uint64_t reported, deflated;	  /* bytes: found free by it; taken back; ever */
 	uint64_t memory_free, memory_available; /* bytes, as the guest said last */
+	uint64_t net_tx, net_rx, net_dropped;	/* frames */
 	uint64_t setup_ns;			/* vm_new to the guest's first instruction */
 	uint64_t inside_ns;			/* of all vCPUs in KVM_RUN ... */
 	uint64_t halted_ns; /* ... and of it waiting for an interrupt, 0 where KVM does not tell */
@@ -96,7 +101,7 @@ struct vm_result {
 
 struct vm;
 
-/* Builds the guest; nothing runs yet. NULL with `e` set; disks are freed then too. */
+/* Builds the guest; nothing runs yet. NULL with `e` set; disks and the port are freed then too. */
 struct vm *vm_new(const struct vm_config *config, struct err *e);
 /* Runs it to its end on this thread (devices) and one more a vCPU. 0, or -errno when the host failed. */
 int vm_run(struct vm *v, struct vm_result *result, struct err *e);

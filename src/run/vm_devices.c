@@ -6,7 +6,7 @@
  *
  * Trust: devices own what they were handed; rings are judged in virtio/. Threads: built before vCPUs run.
  * #syscalls(start): eventfd2 ioctl close
- * #syscalls(main,block): read write
+ * #syscalls(main,block,net): read write
  * #syscalls(main): readv writev
  */
 #include <errno.h>
@@ -81,9 +81,8 @@ static int add_bell(struct vm *v, struct vm_device *d, unsigned queue)
 	return r < 0 ? r : loop_watch(&d->worker->loop, &b->event, EPOLLIN);
 }
 
-/* Takes over `device`; NULL is out of memory. */
-static int add_device_on(struct vm *v, struct vm_worker *worker, struct virtio_device *device,
-			 struct err *e)
+int vm_add_device_on(struct vm *v, struct vm_worker *worker, struct virtio_device *device,
+		     struct err *e)
 {
 	unsigned i = v->devices;
 	struct vm_device *d = &v->device[i];
@@ -107,7 +106,7 @@ static int add_device_on(struct vm *v, struct vm_worker *worker, struct virtio_d
 
 int vm_add_device(struct vm *v, struct virtio_device *device, struct err *e)
 {
-	return add_device_on(v, &v->worker[VM_WORKER_MAIN], device, e);
+	return vm_add_device_on(v, &v->worker[VM_WORKER_MAIN], device, e);
 }
 
 static int add_disk(struct vm *v, unsigned index, struct err *e)
@@ -118,7 +117,7 @@ static int add_disk(struct vm *v, unsigned index, struct err *e)
 	struct virtio_device *d = virtio_block_new(&v->mem, steal_ptr(&v->config.disk[index]),
 						   serial, v->config.vcpus);
 	struct vm_worker *w = &v->worker[VM_WORKER_DISKS];
-	int r = add_device_on(v, w, d, e), fd = d ? virtio_block_event_fd(d) : -1;
+	int r = vm_add_device_on(v, w, d, e), fd = d ? virtio_block_event_fd(d) : -1;
 
 	if (r || fd < 0)
 		return r;
@@ -235,6 +234,8 @@ int vm_add_devices(struct vm *v, struct err *e)
 	if (!r)
 		r = add_shares(v, e);
 	if (!r)
+		r = vm_add_net(v, e);
+	if (!r)
 		r = vm_add_device(v, virtio_entropy_new(&v->mem), e);
 	if (r)
 		return r;
@@ -252,6 +253,7 @@ void vm_device_stats(struct vm *v, struct vm_stats *stats)
 {
 	struct virtio_balloon_figures f;
 
+	vm_net_stats(v, stats);
 	virtio_balloon_figures(v->balloon, &f);
 	stats->balloon_target = f.target;
 	stats->balloon = f.actual;
@@ -263,6 +265,7 @@ void vm_device_stats(struct vm *v, struct vm_stats *stats)
 
 void vm_free_devices(struct vm *v)
 {
+	vm_free_net(v);
 	for (unsigned i = 0; i < v->devices; i++) {
 		struct vm_device *d = &v->device[i];
 

@@ -26,10 +26,11 @@ struct vm_bell {
 	unsigned queue;
 };
 
-/* A thread that serves devices, and its loop: all of them but disks on vm_run's own, disks on another, so that a slow
- * disk holds up nothing else and each needs few system calls. */
+/* A thread that serves devices, and its loop: disks have one, the network has one, all others are on vm_run's own, so that
+ * a slow disk holds up nothing else and each needs few system calls. */
 struct vm_worker {
 	struct vm *vm;
+	enum vm_thread kind;
 	struct loop loop;
 	int call_fd;
 	struct loop_fd call_event;
@@ -37,7 +38,7 @@ struct vm_worker {
 	bool has_thread;
 };
 
-enum { VM_WORKER_MAIN, VM_WORKER_DISKS, VM_WORKERS };
+enum { VM_WORKER_MAIN, VM_WORKER_DISKS, VM_WORKER_NET, VM_WORKERS };
 
 struct vm_device {
 	struct virtio_mmio mmio;
@@ -68,6 +69,13 @@ struct vm_call {
 	int result;
 };
 
+/* A queue of the network port on the loop. */
+struct vm_net_queue {
+	struct loop_fd event;
+	struct vm *vm;
+	unsigned index;
+};
+
 struct vm_cpu {
 	struct vcpu cpu;
 	struct vm_call call;
@@ -90,6 +98,8 @@ struct vm {
 	unsigned devices;
 	struct virtio_device *balloon, *vsock; /* two of them; no vsock: NULL */
 	struct vm_stream stream[VM_PORTS_MAX], share[VM_SHARES_MAX];
+	struct vm_device *net; /* the network device, NULL: none */
+	struct vm_net_queue net_queue[NET_QUEUES_MAX];
 	struct vm_cpu cpu[VM_VCPUS_MAX];
 	unsigned cpus;
 	uint64_t created_ns;
@@ -107,7 +117,15 @@ struct vm {
 	struct vm_result result;
 };
 
+/* vm_net.c */
+int vm_add_net(struct vm *v, struct err *e);
+void vm_free_net(struct vm *v);
+void vm_net_stats(struct vm *v, struct vm_stats *stats);
+
 /* vm_devices.c */
+/* Takes over `device`, the next in v->device; NULL is out of memory. 0 or -errno. */
+int vm_add_device_on(struct vm *v, struct vm_worker *worker, struct virtio_device *device,
+		     struct err *e);
 int vm_add_devices(struct vm *v, struct err *e);
 void vm_free_devices(struct vm *v);
 /* Takes over `device`; NULL is out of memory. */

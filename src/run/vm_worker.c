@@ -9,9 +9,9 @@
  * Trust: the access is the guest's; the buses judge it. Threads: vm_call on vCPUs'; the rest on vm_run's.
  * #syscalls(start): eventfd2 clone3 rt_sigprocmask close
  * #syscalls(vcpu): futex write
- * #syscalls(main,block): futex read
+ * #syscalls(main,block,net): futex read
  * #syscalls(main): write
- * #syscalls(block): epoll_wait rt_sigprocmask exit
+ * #syscalls(block,net): epoll_wait rt_sigprocmask exit
  */
 #include <errno.h>
 #include <string.h>
@@ -89,12 +89,13 @@ static void *worker_main(void *arg)
 {
 	struct vm_worker *w = arg;
 	struct vm *v = w->vm;
-	int r = v->config.confine ? v->config.confine(VM_THREAD_BLOCK) : 0;
+	int r = v->config.confine ? v->config.confine(w->kind) : 0;
 
 	if (!r)
 		r = loop_run(&w->loop);
 	if (r)
-		vm_end(v, VM_END_BROKEN, "the disks' thread: %s", strerror(-r));
+		vm_end(v, VM_END_BROKEN, "the %s thread: %s",
+		       w->kind == VM_THREAD_NET ? "network's" : "disks'", strerror(-r));
 	return NULL;
 }
 
@@ -125,26 +126,35 @@ int vm_workers_init(struct vm *v)
 	return r;
 }
 
+static int start(struct vm_worker *w, enum vm_thread kind, struct err *e)
+{
+	w->kind = kind;
+	int r = pthread_create(&w->thread, NULL, worker_main, w);
+
+	w->has_thread = !r;
+	return r ? err_sys(e, -r, "no thread for devices") : 0;
+}
+
 int vm_workers_start(struct vm *v, struct err *e)
 {
-	struct vm_worker *w = &v->worker[VM_WORKER_DISKS];
-	int r = v->config.disks ? pthread_create(&w->thread, NULL, worker_main, w) : 0;
+	int r = v->config.disks ? start(&v->worker[VM_WORKER_DISKS], VM_THREAD_BLOCK, e) : 0;
 
-	if (r)
-		return err_sys(e, -r, "no thread for the disks");
-	w->has_thread = v->config.disks > 0;
-	return 0;
+	if (!r && v->net)
+		r = start(&v->worker[VM_WORKER_NET], VM_THREAD_NET, e);
+	return r;
 }
 
 void vm_workers_stop(struct vm *v)
 {
-	struct vm_worker *w = &v->worker[VM_WORKER_DISKS];
+	for (unsigned i = 0; i < VM_WORKERS; i++) {
+		struct vm_worker *w = &v->worker[i];
 
-	if (!w->has_thread)
-		return;
-	wake(w); /* `stopping` is set */
-	pthread_join(w->thread, NULL);
-	w->has_thread = false;
+		if (!w->has_thread)
+			continue;
+		wake(w); /* `stopping` is set */
+		pthread_join(w->thread, NULL);
+		w->has_thread = false;
+	}
 }
 
 void vm_workers_fini(struct vm *v)

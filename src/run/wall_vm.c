@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -43,6 +44,9 @@ static void stats_text(void *machine, struct buf *b)
 	for (unsigned i = 0; i < s.reasons; i++)
 		buf_addf(b, "kernel.%s %llu\n", s.reason[i].name,
 			 (unsigned long long)s.reason[i].count);
+	guest_vmm_stat(b, "net.tx", s.net_tx);
+	guest_vmm_stat(b, "net.rx", s.net_rx);
+	guest_vmm_stat(b, "net.dropped", s.net_dropped);
 	guest_vmm_stat(b, "balloon.target", s.balloon_target);
 	guest_vmm_stat(b, "balloon.actual", s.balloon);
 	guest_vmm_stat(b, "balloon.deflated", s.deflated);
@@ -113,11 +117,17 @@ static const int block_calls[] = {
 static const uint32_t block_requests[] = {
 #include "generated/jail_vm_block_ioctls.h"
 };
+static const int net_calls[] = {
+#include "generated/jail_vm_net.h"
+};
+static const uint32_t net_requests[] = {
+#include "generated/jail_vm_net_ioctls.h"
+};
 static const int main_calls[] = {
 #include "generated/jail_vm_main.h"
 };
 _Static_assert(ARRAY_SIZE(vcpu_calls) <= 12 && ARRAY_SIZE(block_calls) <= 22 &&
-		       ARRAY_SIZE(main_calls) <= 22,
+		       ARRAY_SIZE(net_calls) <= 22 && ARRAY_SIZE(main_calls) <= 22,
 	       "a thread of the machine may do too much");
 
 int vm_wall_confine(enum vm_thread thread)
@@ -127,6 +137,8 @@ int vm_wall_confine(enum vm_thread thread)
 				     ARRAY_SIZE(vcpu_requests) },
 		[VM_THREAD_BLOCK] = { block_calls, ARRAY_SIZE(block_calls), block_requests,
 				      ARRAY_SIZE(block_requests) },
+		[VM_THREAD_NET] = { net_calls, ARRAY_SIZE(net_calls), net_requests,
+				    ARRAY_SIZE(net_requests) },
 		[VM_THREAD_DEVICES] = { main_calls, ARRAY_SIZE(main_calls), NULL, 0 },
 	};
 
@@ -187,6 +199,11 @@ static void run_machine(struct guest_machine *g)
 		if (!c.disk[c.disks++])
 			guest_vmm_fail();
 	}
+	c.net = guest_net_port(&g->net, e);
+	if (!c.net && g->net.kind != GUEST_NET_NONE)
+		guest_vmm_fail();
+	memcpy(c.mac, g->net.mac, sizeof(c.mac));
+	c.mtu = g->net.mtu;
 	struct vm *v = vm_new(&c, e);
 
 	guest_vmm.machine = v;
@@ -232,6 +249,7 @@ static const struct guest_kind kind = {
 	.line_device = "/dev/vport0p",
 	.vsock = true,
 	.share_device = "virtiofs:" SHARE_TAG,
+	.network = true,
 	.vmm = run_machine,
 };
 

@@ -12,7 +12,8 @@
  * 5.1.6.5.2 MAC_ADDR_SET; 5.1.6.5.5 VQ_PAIRS_SET; other commands are answered ERR (5.1.6.5). There is no filter
  * (CTRL_RX is not offered): every frame of the port is the guest's.
  *
- * Trust: control commands are copied, then judged. Threads: the device's, and vCPUs, under the lock.
+ * Trust: control commands are copied, then judged. Threads: the device's, and vCPUs, under the lock; the port and
+ * what is watched are the device thread's alone.
  * #syscalls: futex
  */
 #include "virtio/net.h"
@@ -83,18 +84,28 @@ static int use_pairs(struct virtio_net *n, unsigned active)
 	return 0;
 }
 
+/* What DRIVER_OK asks of the port, which is the device thread's alone: vCPUs only leave the word. */
+static void settle(struct virtio_net *n)
+{
+	if (!n->fresh)
+		return;
+	n->fresh = false;
+	/* A port that cannot do what it did before: frames go by their headers alone, which are judged anyway. */
+	if (n->port->ops->accept(n->port, can_complete(&n->dev)) < 0)
+		n->port->ops->accept(n->port, 0);
+	use_pairs(
+		n,
+		1); /* 5.1.6.5.5.1: one pair after reset; closing others cannot fail where they were opened */
+}
+
 static void start(struct virtio_device *d)
 {
 	struct virtio_net *n = net_of(d);
 
 	for (unsigned i = 0; i < n->pairs; i++)
 		virtq_hush(net_rx(n, i)); /* room is looked for when a frame comes */
-	/* A port that cannot do what it did before: frames go by their headers alone, which are judged anyway. */
-	if (n->port->ops->accept(n->port, can_complete(d)) < 0)
-		n->port->ops->accept(n->port, 0);
-	use_pairs(
-		n,
-		1); /* 5.1.6.5.5.1: one pair after reset; closing others cannot fail where they were opened */
+	n->fresh = true;
+	n->host.again(n->host.arg, 0);
 }
 
 /* ---- control (5.1.6.5) ---- */
@@ -160,6 +171,7 @@ static void notify(struct virtio_device *d, unsigned queue)
 {
 	struct virtio_net *n = net_of(d);
 
+	settle(n);
 	if (virtio_has(d, VIRTIO_NET_F_CTRL_VQ) && queue == control_queue(n))
 		take_commands(n, &n->queues[queue]);
 	else if (queue / 2 >= n->pairs)
@@ -177,13 +189,13 @@ static void reset(struct virtio_device *d)
 	for (unsigned i = 0; i < n->pairs; i++) {
 		struct net_pair *p = &n->pair[i];
 
-		net_watch(n, i, false, false);
 		p->room.buffers = p->room.iovs = 0;
 		p->room.size = 0;
 		p->out_held = p->in_off = false;
 	}
 	memcpy(n->config.mac, n->host.mac, sizeof(n->config.mac));
 	n->active = 0;
+	n->fresh = false;
 }
 
 static void free_net(struct virtio_device *d)
@@ -255,7 +267,10 @@ void virtio_net_ready(struct virtio_device *d, unsigned queue)
 	struct virtio_net *n = net_of(d);
 
 	pthread_mutex_lock(&d->lock);
-	if (d->status & VIRTIO_STATUS_DRIVER_OK && queue < n->pairs) {
+	if (!(d->status & VIRTIO_STATUS_DRIVER_OK)) {
+		net_watch(n, queue, false, false);
+	} else {
+		settle(n);
 		if (n->pair[queue].watch_out)
 			net_transmit(n, queue);
 		if (n->pair[queue].watch_in)

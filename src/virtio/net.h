@@ -7,8 +7,8 @@
 struct virtio_net_settings {
 	uint8_t mac[6];
 	uint16_t mtu; /* 0: none is told */
-	/* The machine's side: which events of the port's descriptor `queue` the device waits for, and that it has
-	 * more to do on a virtqueue than is good at once: notify it again soon. Called with the device's lock. */
+	/* The machine's side: which events of the port's descriptor `queue` the device waits for (in the device's
+	 * thread), and that it has more to do on a virtqueue: notify it soon (in any). With the device's lock. */
 	void (*watch)(void *arg, unsigned queue, bool in, bool out);
 	void (*again)(void *arg, unsigned virtqueue);
 	void *arg;

@@ -34,6 +34,7 @@ struct virtio_net {
 	struct virtio_net_settings host;
 	struct net_port *port;
 	unsigned pairs, active; /* offered; that the driver uses */
+	bool fresh;		/* DRIVER_OK since the device's thread looked last */
 	struct virtio_net_stats stats;
 	struct virtq_chain scratch; /* of whoever has the lock */
 	struct net_pair pair[NET_QUEUES_MAX];
