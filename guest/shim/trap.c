@@ -189,6 +189,8 @@ static void take_frame(struct vcpu *v, struct regs *r)
 
 enum leave shim_trap(struct vcpu *v, struct regs *r)
 {
+	uint64_t begin = rdtsc(), vector = r->vector;
+
 	v->page->leaving = 0;
 	take_frame(v, r);
 	if (likely(r->vector < GATE_FRAMES))
@@ -224,7 +226,11 @@ enum leave shim_trap(struct vcpu *v, struct regs *r)
 	default:
 		bounce_trap(v, r, (unsigned)r->vector, r->error);
 	}
-	return finish(v, r);
+	enum leave how = finish(v, r);
+
+	if (likely(vector < GATE_FRAMES))
+		v->page->trap_tsc[vector] += rdtsc() - begin;
+	return how;
 }
 
 /* A trap inside the shim, on the trap stack: a guest pointer that is not there, or a single step that user code
@@ -271,12 +277,17 @@ static void do_iret(struct vcpu *v, struct regs *r)
 
 enum leave shim_syscall(struct vcpu *v, struct regs *r)
 {
+	uint64_t begin = rdtsc();
+	enum leave how;
+
 	v->page->leaving = 0;
 	r->cs = CS_RING3;
 	r->ss = SS_RING3;
 	if (v->in_user) {
 		bounce_syscall(v, r);
-		return finish(v, r);
+		how = finish(v, r);
+		v->page->syscall_tsc += rdtsc() - begin;
+		return how;
 	}
 	uint64_t number = (uint32_t)r->rax;
 
@@ -291,7 +302,10 @@ enum leave shim_syscall(struct vcpu *v, struct regs *r)
 
 		r->rax = (uint64_t)do_hypercall(v, number, args);
 	}
-	return finish(v, r);
+	how = finish(v, r);
+	if (number < XEN_HYPERCALLS)
+		v->page->hypercall_tsc[number] += rdtsc() - begin;
+	return how;
 }
 
 /* The first instruction of a vCPU. The first vCPU starts the kernel; the others start where VCPUOP_initialise

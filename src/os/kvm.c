@@ -4,6 +4,8 @@
  * Trust: none to decide here; arguments are the caller's. Threads: any; KVM_RUN and register calls belong on the
  * vCPU's own thread. #syscalls: ioctl
  * #syscalls(start): pread64 close
+ * #syscalls(main): pread64 close
+ * #ioctls(main): KVM_GET_STATS_FD
  */
 #include "os/kvm.h"
 

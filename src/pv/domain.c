@@ -217,69 +217,6 @@ static void on_stop(struct loop_fd *s, uint32_t events)
 	loop_stop(&d->loop, 0);
 }
 
-void pv_stats(const struct pv_domain *d, struct pv_stats *s)
-{
-	*s = (struct pv_stats){ .setup_ns = atomic_load_explicit(&d->setup_ns,
-								 memory_order_relaxed) };
-	for (unsigned i = 0; i < d->vcpus; i++) {
-		const struct pv_vcpu *v = &d->vcpu[i];
-		const struct pv_vcpu_page *p = v->page;
-
-		for (unsigned n = 0; n < ARRAY_SIZE(s->hypercalls); n++)
-			s->hypercalls[n] += p->hypercalls[n];
-		for (unsigned n = 0; n < ARRAY_SIZE(s->traps); n++)
-			s->traps[n] += p->traps[n];
-		for (unsigned n = 0; n < ARRAY_SIZE(s->ops); n++)
-			s->ops[n] += v->ops[n];
-		s->user_syscalls += p->user_syscalls;
-		s->multicalls += p->multicalls;
-		s->mmu_updates += p->mmu_updates;
-		s->upcalls += p->upcalls;
-		s->flushes += p->flushes;
-		s->refused += p->refused;
-		s->exits += atomic_load_explicit(&v->cpu.exits, memory_order_relaxed);
-		s->interrupted += v->interrupted;
-		s->injected += v->injected;
-		s->retried += v->retried;
-		s->idle_ns += v->idle_ns;
-	}
-}
-
-struct sums {
-	struct {
-		char name[48];
-		uint64_t value;
-	} of[64];
-	unsigned n;
-};
-
-static void add_sum(void *arg, const char *name, uint64_t value)
-{
-	struct sums *s = arg;
-	unsigned i = 0;
-
-	while (i < s->n && strcmp(s->of[i].name, name))
-		i++;
-	if (!value || i == ARRAY_SIZE(s->of))
-		return;
-	if (i == s->n)
-		snprintf(s->of[s->n++].name, sizeof(s->of[0].name), "%s", name);
-	s->of[i].value += value;
-}
-
-int pv_host_stats(const struct pv_domain *d,
-		  void (*fn)(void *arg, const char *name, uint64_t value), void *arg)
-{
-	struct sums sums = { .n = 0 };
-	int r = kvm_stats_each(d->machine.vm, add_sum, &sums);
-
-	for (unsigned i = 0; i < d->vcpus && !r; i++)
-		r = kvm_stats_each(d->vcpu[i].cpu.fd, add_sum, &sums);
-	for (unsigned i = 0; i < sums.n; i++)
-		fn(arg, sums.of[i].name, sums.of[i].value);
-	return r;
-}
-
 int pv_run(struct pv_domain *d, struct pv_result *result, struct err *e)
 {
 	d->stop_event = (struct loop_fd){ .fd = d->stop_fd, .fn = on_stop };

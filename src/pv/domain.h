@@ -34,7 +34,8 @@ struct pv_vcpu {
 	_Atomic uint32_t up;   /* futex: may run */
 	_Atomic bool flushing; /* waits for others to drop translations */
 	uint64_t interrupted, injected, retried, idle_ns;
-	uint64_t ops[16];
+	uint64_t ops[16], ops_ns[16];
+	uint64_t guest_ns; /* in KVM_RUN */
 };
 
 /* A notification of the guest that costs it no exit. */

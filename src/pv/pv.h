@@ -66,7 +66,10 @@ struct pv_stats {
 	uint64_t traps[33];
 	uint64_t user_syscalls, multicalls, mmu_updates, upcalls, flushes, refused;
 	uint64_t exits, interrupted, injected, retried, idle_ns;
-	uint64_t ops[16];  /* exits by enum pv_op */
+	uint64_t ops[16]; /* exits by enum pv_op */
+	/* Time, of all vCPUs together. In the shim, by kind of trap and hypercall; a hypercall's contains what the
+	 * VMM does for it, and sched_op's the sleep. In the guest and the shim; in the VMM by enum pv_op. */
+	uint64_t trap_ns[33], hypercall_ns[64], syscall_ns, guest_ns, ops_ns[16];
 	uint64_t setup_ns; /* pv_new to the guest's first instruction */
 };
 
@@ -88,6 +91,9 @@ void pv_free(struct pv_domain *d);
 void pv_stop(struct pv_domain *d);
 void pv_pause(struct pv_domain *d, bool paused);
 void pv_stats(const struct pv_domain *d, struct pv_stats *stats);
+/* Each of them that is not 0 with a name: "trap.page-fault", "trap-ns.page-fault", ... */
+void pv_stats_each(const struct pv_stats *stats,
+		   void (*fn)(void *arg, const char *name, uint64_t value), void *arg);
 /* KVM's own counters of the guest, those of all vCPUs together; zeroes are left out. */
 int pv_host_stats(const struct pv_domain *d,
 		  void (*fn)(void *arg, const char *name, uint64_t value), void *arg);

@@ -88,8 +88,13 @@ struct pv_vcpu_page {
 	uint64_t hypercalls[XEN_HYPERCALLS];
 	uint64_t traps[GATE_FRAMES];
 	uint64_t user_syscalls, multicalls, mmu_updates, upcalls, flushes, refused;
+	/* Ticks of the TSC from the entry into the shim to the way out: of a hypercall that leaves the guest, the
+	 * time there too. */
+	uint64_t hypercall_tsc[XEN_HYPERCALLS], trap_tsc[GATE_FRAMES], syscall_tsc;
 	char text[1024];
 };
+
+_Static_assert(sizeof(struct pv_vcpu_page) <= 0x1000, "AREA_SHARED is a page");
 
 /* AREA_GATE; offsets are repeated in layout.h. */
 struct pv_gate {

@@ -337,7 +337,11 @@ static void on_exit_reason(struct pv_vcpu *v)
 		return;
 	}
 	memcpy(&op, run->mmio.data, sizeof(op));
+	uint64_t begin = now_ns();
+
 	serve(v, op);
+	if (op < ARRAY_SIZE(v->ops_ns))
+		v->ops_ns[op] += now_ns() - begin;
 	check_timer(v);
 }
 
@@ -430,8 +434,10 @@ static void *thread(void *arg)
 			v->cpu.run->immediate_exit = 0;
 			continue;
 		}
+		uint64_t entered = now_ns();
 		int r = vcpu_enter(&v->cpu);
 
+		v->guest_ns += now_ns() - entered;
 		atomic_store_explicit(&v->state, VCPU_OUT, memory_order_seq_cst);
 		v->cpu.run->kvm_dirty_regs = 0;
 		in_shim = r == 0;

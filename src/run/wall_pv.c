@@ -21,35 +21,23 @@
 #include "run/guest_vmm.h"
 #include "run/guest_wall.h"
 
-static void add_counts(struct buf *b, const char *name, const uint64_t *v, size_t n)
+static void add_stat(void *text, const char *name, uint64_t value)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (v[i])
-			buf_addf(b, "%s.%zu %llu\n", name, i, (unsigned long long)v[i]);
-	}
+	guest_vmm_stat(text, name, value);
+}
+
+static void add_host_stat(void *text, const char *name, uint64_t value)
+{
+	buf_addf(text, "kvm.%s %llu\n", name, (unsigned long long)value);
 }
 
 static void stats_text(void *machine, struct buf *b)
 {
 	static struct pv_stats stats; /* too large for the stack of a jailed thread */
-	const struct pv_stats *s = &stats;
 
 	pv_stats(machine, &stats);
-	guest_vmm_stat(b, "setup_ns", s->setup_ns);
-	guest_vmm_stat(b, "exits", s->exits);
-	guest_vmm_stat(b, "interrupted", s->interrupted);
-	guest_vmm_stat(b, "events_injected", s->injected);
-	guest_vmm_stat(b, "events_retried", s->retried);
-	guest_vmm_stat(b, "idle_ns", s->idle_ns);
-	guest_vmm_stat(b, "user_syscalls", s->user_syscalls);
-	guest_vmm_stat(b, "table_updates", s->mmu_updates);
-	guest_vmm_stat(b, "multicalls", s->multicalls);
-	guest_vmm_stat(b, "upcalls", s->upcalls);
-	guest_vmm_stat(b, "flushes", s->flushes);
-	guest_vmm_stat(b, "refused", s->refused);
-	add_counts(b, "hypercall", s->hypercalls, ARRAY_SIZE(s->hypercalls));
-	add_counts(b, "trap", s->traps, ARRAY_SIZE(s->traps));
-	add_counts(b, "service", s->ops, ARRAY_SIZE(s->ops));
+	pv_stats_each(&stats, add_stat, b);
+	pv_host_stats(machine, add_host_stat, b); /* older hosts have none */
 }
 
 static void stop(void *machine)

@@ -277,7 +277,7 @@ def test_vmm_is_jailed(place):
 @pytest.mark.parametrize("thread, most, requests", [
     ("vcpu", 12, {"KVM_RUN", "KVM_GET_SREGS", "KVM_SET_SREGS", "KVM_SET_XCRS"}),
     ("disk", 22, {"BLKDISCARD", "BLKZEROOUT"}),
-    ("main", 22, {"KVM_IOEVENTFD"}),
+    ("main", 22, {"KVM_IOEVENTFD", "KVM_GET_STATS_FD"}),
 ])
 def test_threads_of_the_vmm_may_do_little(thread, most, requests):
     def listed(name):
@@ -298,6 +298,10 @@ def test_boot_log_and_hypervisor_figures(place):
         assert "erofs: (device xvda): mounted" in warren(place, "logs", "--boot", name).stdout
         figures = dict(line.split() for line in warren(place, "stats", "--hypervisor", name).stdout.splitlines())
         assert int(figures["exits"]) > 0 and int(figures["setup_ns"]) > 0
+        for name_ in ("trap.page-fault", "hypercall.mmu_update", "exit.timer"):
+            kind, what = name_.split(".")
+            assert int(figures[name_]) > 0 and int(figures[f"{kind}-ns.{what}"]) > 0, name_
+        assert int(figures["guest_ns"]) > sum(int(v) for n, v in figures.items() if n.startswith("trap-ns."))
         assert "loglevel=7" in warren(place, "exec", name, "cat", "/proc/cmdline").stdout
     finally:
         warren(place, "rm", "-f", name)
