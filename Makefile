@@ -14,6 +14,7 @@ deps:
 # cmocka may have come only now: then the build learns of it.
 $(B)/.test: | $(B)/build.ninja
 	@tools/install-deps test
+	@tools/install-deps bed || true # without it the vm wall's cases are skipped
 	@meson introspect --tests $(B) | grep -q '"unit"' || meson setup --reconfigure $(B) >/dev/null
 	@touch $@
 

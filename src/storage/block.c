@@ -8,7 +8,7 @@
  * on it.
  *
  * Trust: offsets and lengths come from guests. Threads: one at a time for each disk.
- * #syscalls(start): poll
+ * #syscalls(disk,start): poll
  */
 #include "storage/block.h"
 

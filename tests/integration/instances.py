@@ -91,7 +91,7 @@ class Warren:
         more.setdefault("stdin", subprocess.DEVNULL if "input" not in more else None)
         if more["stdin"] is None:
             del more["stdin"]
-        return subprocess.run(self.argv(*args), capture_output=True, text=True, env=self.env, timeout=timeout,
+        return subprocess.run(self.argv(*args), capture_output=True, text=True, env=self.env, timeout=timeout * SLOW,
                               cwd=self.work, **more)
 
     def popen(self, *args, **more):
@@ -179,7 +179,7 @@ class Terminal:
 
     def expect(self, pattern, seconds=20):
         """Waits until the pattern is on the screen and forgets everything up to its end."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         while True:
             found = re.search(pattern.encode(), self.out)
             if found:
@@ -193,7 +193,7 @@ class Terminal:
 
     def finish(self, seconds=20):
         """Exit status."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         while time.monotonic() < end:
             alive = self.read(0.05)
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -206,6 +206,10 @@ class Terminal:
                 time.sleep(0.01)
         os.kill(self.pid, signal.SIGKILL)
         raise AssertionError(f"does not end: {self.out!r}")
+
+
+# The bed plays a processor that is some ten times slower.
+SLOW = 10 if os.environ.get("WARREN_BED") else 1
 
 
 def walls():
@@ -242,7 +246,7 @@ def guest_kernels(wall, request):
 
 def eventually(check, seconds=10, step=0.02):
     """The first true value of `check`, or its last."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while True:
         value = check()
         if value or time.monotonic() > end:

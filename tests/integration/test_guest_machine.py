@@ -175,3 +175,13 @@ def test_a_disk_is_never_forgotten(guest, disks):
     (guest.data / "kernels").unlink()
     done = guest("run", "--rm", "--isolation", f"{guest.wall},container", "--disk", "a.raw", "--rootfs", guest.rootfs, "true")
     assert done.returncode == 125 and "--disk" in done.stderr
+
+
+def test_a_disk_is_no_faster_than_its_limits(guest, disks):
+    """Forty requests at ten a second: the first second's come at once, the others take three."""
+    disk = device(guest, 0)
+    done = guest.run("sh", "-c", f"a=$(cut -d. -f1 /proc/uptime); dd if={disk} of=/dev/null bs=4k count=40 iflag=direct 2>&1;"
+                     f" b=$(cut -d. -f1 /proc/uptime); echo took $((b - a))",
+                     options=["--privileged", "--disk", "format=raw,access=ro,iops=10,target=a.raw"])
+    assert "40+0 records out" in done.stdout, (done.stdout, done.stderr)
+    assert 2 <= int(done.stdout.split("took ")[1]) <= 20, done.stdout

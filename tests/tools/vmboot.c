@@ -142,7 +142,7 @@ int main(int argc, char **argv)
 	if (protocol && boot_protocol_parse(protocol, &c.protocol))
 		return 2;
 	for (int i = 6; i < argc; i++) {
-		c.disk[c.disks] = block_raw_new(open(argv[i], O_RDWR | O_CLOEXEC), false, &e);
+		c.disk[c.disks] = block_uring_new(open(argv[i], O_RDWR | O_CLOEXEC), false, &e);
 		if (!c.disk[c.disks++])
 			return fail(&e);
 	}
