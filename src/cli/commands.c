@@ -6,6 +6,7 @@
  */
 #include "cli/cli.h"
 
+extern const struct command cmd_artifact;
 extern const struct command cmd_attach;
 extern const struct command cmd_build;
 extern const struct command cmd_commit;
@@ -62,6 +63,7 @@ extern const struct command cmd_xl;
 /* One line a command. */
 /* clang-format off */
 const struct command *const commands[] = {
+	&cmd_artifact,
 	&cmd_attach,
 	&cmd_build,
 	&cmd_commit,

@@ -6,7 +6,7 @@
  * with one JSON object a line: results, {"status": TEXT} for progress, and {"error": TEXT, "code": -ERRNO} at the
  * end when it failed (exit status 1).
  *
- * Verbs: commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; extract image= path= to=; fill image= path= volume=; untar source= to=; load source= [title=] (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; layers image=; tag image= name=; remove image= [force=1];
+ * Verbs: artifact-pull name= to=; artifact-push name= file=... [type=]; commit image= [upper= name= author= message= created_by= change=...]; export image= upper= fd=; extract image= path= to=; fill image= path= volume=; untar source= to=; load source= [title=] (all images of an archive); save fd= image=...; import source= [name=] [os= architecture= variant=] [cmd=]; list; layers image=; tag image= name=; remove image= [force=1];
  * prune [all=1]; usage; repair; pull image= [[in]secure=1]; push image= [destination=]; login registry=; logout registry=
  * (user and password in the environment, WARREN_CREDENTIALS=user:password); layer digest= size= diff_id= name= (one layer of a
  * pull, started by it).
@@ -258,6 +258,33 @@ static int do_layer(struct store *s, const struct words *w, struct err *e)
 				    e);
 }
 
+static int do_artifact_push(struct store *s, const struct words *w, struct err *e)
+{
+	const char **files = calloc((size_t)w->n + 1, sizeof(*files)), *name;
+	size_t n = 0;
+	int r = files ? need(w, "name", &name, e) : -ENOMEM;
+
+	for (int i = 0; !r && i < w->n; i++)
+		if (str_after(w->v[i], "file="))
+			files[n++] = str_after(w->v[i], "file=");
+	if (!r)
+		r = artifact_push(s, name,
+				  word_or(w, "type", "application/vnd.dev.warren.files.v1"), files,
+				  n, given_creds(), tls_of(w), e);
+	free(files);
+	return r;
+}
+
+static int do_artifact_pull(struct store *s, const struct words *w, struct err *e)
+{
+	const char *name, *to;
+	int r = need(w, "name", &name, e);
+
+	if (!r)
+		r = need(w, "to", &to, e);
+	return r ? r : artifact_pull(s, name, to, given_creds(), tls_of(w), e);
+}
+
 static int do_push(struct store *s, const struct words *w, struct err *e)
 {
 	const char *image;
@@ -303,13 +330,28 @@ static const struct {
 	const char *name;
 	int (*fn)(struct store *s, const struct words *w, struct err *e);
 } verbs[] = {
-	{ "commit", do_commit }, { "export", do_export }, { "extract", do_extract },
-	{ "fill", do_fill },	 { "import", do_import }, { "layer", do_layer },
-	{ "layers", do_layers }, { "list", do_list },	  { "load", do_load },
-	{ "save", do_save },	 { "login", do_login },	  { "logout", do_logout },
-	{ "pull", do_pull },	 { "push", do_push },	  { "prune", do_prune },
-	{ "remove", do_remove }, { "repair", do_repair }, { "tag", do_tag },
-	{ "untar", do_untar },	 { "usage", do_usage },
+	{ "artifact-pull", do_artifact_pull },
+	{ "artifact-push", do_artifact_push },
+	{ "commit", do_commit },
+	{ "export", do_export },
+	{ "extract", do_extract },
+	{ "fill", do_fill },
+	{ "import", do_import },
+	{ "layer", do_layer },
+	{ "layers", do_layers },
+	{ "list", do_list },
+	{ "load", do_load },
+	{ "save", do_save },
+	{ "login", do_login },
+	{ "logout", do_logout },
+	{ "pull", do_pull },
+	{ "push", do_push },
+	{ "prune", do_prune },
+	{ "remove", do_remove },
+	{ "repair", do_repair },
+	{ "tag", do_tag },
+	{ "untar", do_untar },
+	{ "usage", do_usage },
 };
 
 static void say(void *arg, const char *json)

@@ -190,6 +190,12 @@ static int bring_manifest(struct layout *l, const struct image_descriptor *d, st
 	if (m.is_index)
 		return err_set(l->e, -EINVAL, "%s: is an index inside an index inside an index",
 			       name);
+	if (m.artifact_type ||
+	    strcmp(m.config.media_type, "application/vnd.oci.empty.v1+json") == 0)
+		return err_set(l->e, -EINVAL,
+			       "%s: is an artifact%s%.100s, no image: use warren artifact pull",
+			       l->source, m.artifact_type ? " of type " : "",
+			       m.artifact_type ? m.artifact_type : "");
 	r = l->ops->document(l, &m.config, &config);
 	if (r)
 		return r;

@@ -36,15 +36,11 @@ static int open_blob(struct store *s, const char *digest, uint64_t *size, struct
 	return fd;
 }
 
-static int push_blob(struct remote *r, const char *digest, struct err *e)
+int remote_put_blob(struct remote *r, int fd, uint64_t size, const char *digest, struct err *e)
 {
 	char url[4500];
 	struct remote_answer a;
-	uint64_t size;
-	cleanup_fd int fd = open_blob(r->s, digest, &size, e);
 
-	if (fd < 0)
-		return fd;
 	snprintf(url, sizeof(url), "/v2/%s/blobs/%s", r->ref.repository, digest);
 	const struct remote_request head = {
 		.method = "HEAD", .url = url, .body = -1, .source = -1
@@ -78,10 +74,38 @@ static int push_blob(struct remote *r, const char *digest, struct err *e)
 					    .type = "application/octet-stream",
 					    .upload = size };
 
-	err = remote_ask_shown(r, &put, digest, size, &a, e);
+	err = remote_ask_shown(r, &put, digest, size, "Pushing", &a, e);
 	if (!err && a.status == 201)
 		store_progress(r->s, digest, "Pushed", size, size);
 	return err ? err : a.status == 201 ? 0 : remote_refusal(r, &a, digest, e);
+}
+
+static int push_blob(struct remote *r, const char *digest, struct err *e)
+{
+	uint64_t size;
+	cleanup_fd int fd = open_blob(r->s, digest, &size, e);
+
+	return fd < 0 ? fd : remote_put_blob(r, fd, size, digest, e);
+}
+
+int remote_put_manifest(struct remote *r, int fd, uint64_t size, const char *type, struct err *e)
+{
+	struct remote_answer a;
+	char url[800];
+
+	snprintf(url, sizeof(url), "/v2/%s/manifests/%s", r->ref.repository,
+		 *r->ref.digest ? r->ref.digest : r->ref.tag);
+	const struct remote_request put = {
+		.method = "PUT",
+		.url = url,
+		.body = -1,
+		.source = fd,
+		.upload = size,
+		.type = type,
+	};
+	int err = remote_ask(r, &put, &a, e);
+
+	return err ? err : a.status == 201 ? 0 : remote_refusal(r, &a, "manifest", e);
 }
 
 static int push_all(struct remote *r, const char *id, const char *manifest, struct err *e)
@@ -89,8 +113,6 @@ static int push_all(struct remote *r, const char *id, const char *manifest, stru
 	__attribute__((cleanup(buf_fini))) struct buf text = BUF_INIT(4u << 20);
 	struct arena arena = ARENA_INIT(64u << 20);
 	struct image_manifest m;
-	struct remote_answer a;
-	char url[800];
 	uint64_t size;
 	int err = blob_get(r->s, manifest, &text, e);
 
@@ -100,30 +122,21 @@ static int push_all(struct remote *r, const char *id, const char *manifest, stru
 		err = push_blob(r, m.layers[i].digest, e);
 	if (!err)
 		err = push_blob(r, id, e);
-	snprintf(url, sizeof(url), "/v2/%s/manifests/%s", r->ref.repository,
-		 *r->ref.digest ? r->ref.digest : r->ref.tag);
 	cleanup_fd int fd = err ? -1 : open_blob(r->s, manifest, &size, e);
 
-	if (!err && fd < 0)
-		err = fd;
-	const struct remote_request put = {
-		.method = "PUT",
-		.url = url,
-		.body = -1,
-		.source = fd,
-		.upload = text.len,
-		.type = !err && m.media_type ? m.media_type
-					     : "application/vnd.oci.image.manifest.v1+json"
-	};
-
 	if (!err)
-		err = remote_ask(r, &put, &a, e);
+		err = fd < 0 ? fd
+			     : remote_put_manifest(
+				       r, fd, text.len,
+				       m.media_type ? m.media_type
+						    : "application/vnd.oci.image.manifest.v1+json",
+				       e);
 	arena_fini(&arena);
-	return err ? err : a.status == 201 ? 0 : remote_refusal(r, &a, "manifest", e);
+	return err;
 }
 
 /* Where registries.conf sends what is written: the registry itself, never a mirror. */
-static int open_place(struct remote *r, struct store *s, const struct reference *ref,
+int remote_open_place(struct remote *r, struct store *s, const struct reference *ref,
 		      const char *creds, enum remote_tls tls, bool push, struct err *e)
 {
 	cleanup_with(registries_fini) struct registries c = { .n = 0 };
@@ -167,7 +180,7 @@ int image_push(struct store *s, const char *image, const char *destination, cons
 	if (err)
 		return err;
 	snprintf(manifest, sizeof(manifest), "%s", db_text(q, 0));
-	err = open_place(&r, s, &ref, creds, tls, true, e);
+	err = remote_open_place(&r, s, &ref, creds, tls, true, e);
 	if (!err)
 		err = push_all(&r, id, manifest, e);
 	if (err)
@@ -191,7 +204,7 @@ int registry_login(struct store *s, const char *registry, const char *creds, enu
 	if (strlen(registry) >= sizeof(ref.registry) || strpbrk(registry, "/ \n"))
 		return err_set(e, -EINVAL, "registry '%.64s': not HOST[:PORT]", registry);
 	snprintf(ref.registry, sizeof(ref.registry), "%s", registry);
-	int err = open_place(&r, s, &ref, creds, tls, false, e);
+	int err = remote_open_place(&r, s, &ref, creds, tls, false, e);
 
 	if (!err)
 		err = remote_ask(&r, &ping, &a, e);

@@ -202,7 +202,7 @@ uint64_t remote_counted(int counter)
 }
 
 int remote_ask_shown(struct remote *r, const struct remote_request *q, const char *digest,
-		     uint64_t total, struct remote_answer *a, struct err *e)
+		     uint64_t total, const char *state, struct remote_answer *a, struct err *e)
 {
 	cleanup_fd int counter = r->s->progress ? remote_counter() : -1;
 	struct remote_request with = *q;
@@ -215,7 +215,7 @@ int remote_ask_shown(struct remote *r, const struct remote_request *q, const cha
 		return err;
 	for (struct pollfd p = { .fd = job.out, .events = POLLIN };
 	     counter >= 0 && poll(&p, 1, 100) == 0;)
-		store_progress(r->s, digest, "Pushing", remote_counted(counter), total);
+		store_progress(r->s, digest, state, remote_counted(counter), total);
 	return remote_finish(r, &job, a, e);
 }
 

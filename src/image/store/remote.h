@@ -56,7 +56,7 @@ int remote_start(struct remote *r, const struct remote_request *q, struct remote
 int remote_finish(struct remote *r, struct remote_job *job, struct remote_answer *a, struct err *e);
 /* remote_start() and remote_finish(), and store_progress() about `digest` of `total` bytes in between. */
 int remote_ask_shown(struct remote *r, const struct remote_request *q, const char *digest,
-		     uint64_t total, struct remote_answer *a, struct err *e);
+		     uint64_t total, const char *state, struct remote_answer *a, struct err *e);
 /* A counter for a request: a descriptor, and what it says. */
 int remote_counter(void);
 uint64_t remote_counted(int counter);
@@ -68,6 +68,19 @@ int remote_get(struct remote *r, const struct remote_request *q, struct remote_a
 /* -errno and words for a status that is not what was hoped for. */
 int remote_refusal(const struct remote *r, const struct remote_answer *a, const char *what,
 		   struct err *e);
+
+/* push.c: sends a blob unless it is there, and a manifest under the name of `r`. 0 or -errno. */
+int remote_put_blob(struct remote *r, int fd, uint64_t size, const char *digest, struct err *e);
+int remote_put_manifest(struct remote *r, int fd, uint64_t size, const char *type, struct err *e);
+/* remote_open() at the place that registries.conf gives the name, never a mirror. */
+int remote_open_place(struct remote *r, struct store *s, const struct reference *ref,
+		      const char *creds, enum remote_tls tls, bool push, struct err *e);
+
+/* artifact.c: files as they are. `to`: a directory. 0 or -errno. */
+int artifact_push(struct store *s, const char *name, const char *type, const char *const *files,
+		  size_t n, const char *creds, enum remote_tls tls, struct err *e);
+int artifact_pull(struct store *s, const char *name, const char *to, const char *creds,
+		  enum remote_tls tls, struct err *e);
 
 /* auth.c: the user's credential files. */
 int auth_find(const char *registry, struct credentials *out, struct err *e);
