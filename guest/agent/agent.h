@@ -109,6 +109,11 @@ void channel_kick(struct agent *a);
 bool channel_full(const struct agent *a);
 void channel_log(struct agent *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* look.c: what only the guest's side sees; REPLY's text. 0 or -errno. */
+int look_user(struct agent *a, const char *wish, struct buf *text, struct err *e);
+int look_processes(struct agent *a, struct buf *text, struct err *e);
+int look_changes(struct agent *a, struct buf *text, struct err *e);
+
 /* stream.c */
 struct stream *stream_new(struct agent *a, uint32_t id);
 struct stream *stream_find(struct agent *a, uint32_t id);
@@ -128,7 +133,8 @@ int stream_pipes(struct stream *s, int theirs[3]);
 int request_handle(struct agent *a, const struct agent_frame *f, struct err *e);
 
 /* copy.c: forks a child that packs or unpacks in the container's root. 0 or -errno. */
-int copy_start(struct stream *s, pid_t container, bool put, const char *path, struct err *e);
+int copy_start(struct stream *s, pid_t container, bool put, bool follow, const char *path,
+	       struct err *e);
 
 /* share.c: mounts the directories that the host shares below AGENT_BINDS. 0 or -errno. */
 int share_start_all(const struct agent_options *o, struct err *e);

@@ -273,7 +273,7 @@ static int pack_one(int dir, const char *name, const char *as, int depth, struct
 	return r;
 }
 
-static int pack(const char *path, struct err *e)
+static int pack(const char *path, bool named, struct err *e)
 {
 	static const char end[2 * TAR_BLOCK];
 	char copy[4097], real[4097];
@@ -281,14 +281,25 @@ static int pack(const char *path, struct err *e)
 	/* The last component may be a link that the caller means to follow with a slash. */
 	snprintf(copy, sizeof(copy), "%s", path);
 	size_t n = strlen(copy);
-	bool follow = n > 1 && copy[n - 1] == '/';
+	bool follow = named || (n > 1 && copy[n - 1] == '/');
 
 	while (n > 1 && copy[n - 1] == '/')
 		copy[--n] = '\0';
+	char wished[4097];
+	const char *slash = strrchr(copy, '/');
+
+	/* What was named keeps its name, whatever it leads to. */
+	snprintf(wished, sizeof(wished), "%s",
+		 slash && slash[1] ? slash + 1
+		 : copy[0] == '/'  ? "."
+				   : copy);
 	if (follow && realpath(copy, real))
 		memcpy(copy, real, sizeof(copy));
-	const char *slash = strrchr(copy, '/');
-	const char *as = slash && slash[1] ? slash + 1 : copy[0] == '/' ? "." : copy;
+	slash = strrchr(copy, '/');
+	const char *as = named		     ? wished
+			 : slash && slash[1] ? slash + 1
+			 : copy[0] == '/'    ? "."
+					     : copy;
 	int r = pack_one(AT_FDCWD, copy, as, 0, e);
 
 	if (r == 0 && write_full(1, end, sizeof(end)) < 0)
@@ -311,7 +322,7 @@ static int enter(pid_t container, struct err *e)
 }
 
 static void __attribute__((noreturn))
-child(const int theirs[3], int failure, pid_t container, bool put, const char *path)
+child(const int theirs[3], int failure, pid_t container, bool put, bool follow, const char *path)
 {
 	struct err e = ERR_INIT;
 	int low[3];
@@ -327,7 +338,7 @@ child(const int theirs[3], int failure, pid_t container, bool put, const char *p
 	int r = enter(container, &e);
 
 	if (r == 0)
-		r = put ? unpack(path, &e) : pack(path, &e);
+		r = put ? unpack(path, &e) : pack(path, follow, &e);
 	if (r < 0) {
 		err_wrap(&e, "cp");
 		if (write_full(3, &e, sizeof(e)) < 0)
@@ -336,7 +347,8 @@ child(const int theirs[3], int failure, pid_t container, bool put, const char *p
 	_exit(r < 0);
 }
 
-int copy_start(struct stream *s, pid_t container, bool put, const char *path, struct err *e)
+int copy_start(struct stream *s, pid_t container, bool put, bool follow, const char *path,
+	       struct err *e)
 {
 	int theirs[3] = { -1, -1, -1 }, failure[2];
 	int r = stream_pipes(s, theirs);
@@ -348,7 +360,7 @@ int copy_start(struct stream *s, pid_t container, bool put, const char *path, st
 	} else {
 		s->c.pid = fork();
 		if (s->c.pid == 0)
-			child(theirs, failure[1], container, put, path);
+			child(theirs, failure[1], container, put, follow, path);
 		close(failure[1]);
 		if (s->c.pid < 0) {
 			r = err_sys(e, -errno, "guest: fork");

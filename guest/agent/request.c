@@ -329,6 +329,28 @@ static int do_pids(struct agent *a, uint32_t id, struct err *e)
 	return r < 0 ? err_sys(e, r, "guest: pids") : 0;
 }
 
+/* Requests that are answered with a text. */
+static int do_look(struct agent *a, const struct agent_frame *f, struct err *e)
+{
+	struct buf text = BUF_INIT(16u << 20);
+	char wish[513];
+	int r;
+
+	if (f->type == AGENT_USER) {
+		memcpy(wish, f->payload, f->length); /* at most 512: the shape table */
+		wish[f->length] = '\0';
+		r = look_user(a, wish, &text, e);
+	} else {
+		r = f->type == AGENT_TOP ? look_processes(a, &text, e) : look_changes(a, &text, e);
+	}
+	if (r == 0)
+		r = text.error ? text.error
+			       : agent_put_long(&a->tx, AGENT_REPLY, f->stream, buf_str(&text),
+						text.len);
+	buf_fini(&text);
+	return r < 0 && !e->code ? err_sys(e, r, "guest: the answer") : r;
+}
+
 static int do_update(struct agent *a, struct stream *s, struct err *e)
 {
 	struct oci_spec *one = NULL;
@@ -381,7 +403,7 @@ static int do_copy(struct agent *a, struct stream *s, const struct agent_frame *
 
 	memcpy(path, f->payload, f->length); /* at most 4096: the shape table */
 	path[f->length] = '\0';
-	return copy_start(s, pid, f->type == AGENT_PUT, path, e);
+	return copy_start(s, pid, f->type == AGENT_PUT, f->flags & AGENT_GET_FOLLOW, path, e);
 }
 
 /* ---- dispatch ---- */
@@ -453,6 +475,13 @@ static void request_simple(struct agent *a, const struct agent_frame *f)
 	case AGENT_PIDS:
 		r = do_pids(a, f->stream, &e);
 		break;
+	case AGENT_USER:
+	case AGENT_TOP:
+	case AGENT_DIFF:
+		r = do_look(a, f, &e);
+		if (r < 0)
+			answer_error(a, f->stream, &e);
+		return;
 	case AGENT_PAUSE:
 	case AGENT_RESUME:
 		r = do_pause(a, f->type == AGENT_PAUSE, &e);

@@ -98,6 +98,11 @@ static int host_ps(struct subject *s, int argc, char **argv, struct err *e)
 		return err_set(e, -E2BIG, "top: too many arguments");
 	for (int i = 0; i < argc; i++)
 		words[i + 1] = argv[i];
+	if (s->wall->top)
+		return err_set(e, -EOPNOTSUPP,
+			       "top: ps of this host does not see into a %s guest. Fix: leave its "
+			       "options out, or run ps inside with exec",
+			       s->wall->name);
 	if (!s->wall->pids)
 		return err_set(e, -EOPNOTSUPP, "the %s wall cannot list processes", s->wall->name);
 	int n = s->wall->pids(&s->in, &pids, e);

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -179,6 +180,15 @@ static int prepare(struct exec *x, const struct container_exec *a, struct err *e
 	return 0;
 }
 
+/* A workload that hands its controllers on to groups of its own (systemd does) leaves no room for processes in the
+ * group above them (cgroup-v2, "No Internal Process Constraint"): those that join later get a group beside. */
+static int open_leaf(int group)
+{
+	if (mkdirat(group, "exec.warren", 0755) < 0 && errno != EEXIST)
+		return -errno;
+	return openat(group, "exec.warren", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 static int make_child(struct exec *x, struct container *out, struct err *e)
 {
 	const struct container_exec *a = x->x;
@@ -206,7 +216,16 @@ static int make_child(struct exec *x, struct container *out, struct err *e)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(e, -errno, "hide from the container");
 	pid_t pid = clone_child(&plan, &out->pidfd, e);
+	cleanup_fd int leaf = -1;
 
+	if (pid == -EBUSY && plan.cgroup_fd >= 0) {
+		leaf = open_leaf(plan.cgroup_fd);
+		if (leaf >= 0) {
+			err_clear(e);
+			plan.cgroup_fd = leaf;
+			pid = clone_child(&plan, &out->pidfd, e);
+		}
+	}
 	if (pid == 0) {
 		close_fd(&x->sync_parent);
 		exec_main(x);

@@ -29,8 +29,8 @@ enum { DEPTH_MAX = 256 };
 
 struct walk {
 	const struct oci_spec *spec;
-	const struct bundle_overlay *layers;
-	int *lower;	      /* descriptors of the layers, topmost first */
+	const int *lower; /* descriptors of the layers, topmost first */
+	size_t lower_n;
 	struct strlist found; /* a letter and a path: C, A, D, or M for a mount point */
 	char path[PATH_MAX];
 	int depth;
@@ -46,7 +46,7 @@ static bool is_in_image(struct walk *w)
 {
 	struct stat st;
 
-	for (size_t i = 0; i < w->layers->lower_n; i++) {
+	for (size_t i = 0; i < w->lower_n; i++) {
 		cleanup_fd int fd = inside_open(w->lower[i], w->path, O_PATH | O_NOFOLLOW, 0);
 
 		if (fd >= 0 && fstat(fd, &st) == 0)
@@ -130,25 +130,6 @@ static int walk_dir(struct walk *w, int fd)
 	return r;
 }
 
-static int walk_layers(struct walk *w)
-{
-	size_t n = w->layers->lower_n;
-	cleanup_fd int upper = open(w->layers->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = upper < 0 ? -errno : 0;
-
-	w->lower = calloc(n + 1, sizeof(int));
-	if (!w->lower)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		w->lower[i] = open(w->layers->lower[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (!r)
-		r = walk_dir(w, upper);
-	for (size_t i = 0; i < n; i++)
-		close_fd(&w->lower[i]);
-	free(w->lower);
-	return r;
-}
-
 static bool is_below(const char *path, const char *dir)
 {
 	const char *rest = str_after(path, dir);
@@ -166,33 +147,49 @@ static bool only_mount_points(const struct strlist *found, size_t i)
 	return n > i + 1 && (n == found->n || !is_below(found->v[n] + 1, found->v[i] + 1));
 }
 
-static int tell(const struct strlist *found, change_fn *fn, void *arg)
+int changes_walk(const struct oci_spec *spec, int upper, const int *lower, size_t lower_n,
+		 struct buf *lines)
 {
-	int r = 0;
+	static struct walk w; /* a path each */
+	int r;
 
-	for (size_t i = 0; !r && i < found->n; i++) {
-		char letter = found->v[i][0];
+	w = (struct walk){ .spec = spec, .lower = lower, .lower_n = lower_n };
+	r = walk_dir(&w, upper);
+	for (size_t i = 0; r == 0 && i < w.found.n; i++) {
+		char letter = w.found.v[i][0];
 
-		if (letter == 'M' || (letter == 'C' && only_mount_points(found, i)))
-			continue;
-		r = fn(arg,
-		       letter == 'C'   ? CHANGE_MODIFIED
-		       : letter == 'A' ? CHANGE_ADDED
-				       : CHANGE_DELETED,
-		       found->v[i] + 1);
+		if (letter != 'M' && (letter != 'C' || !only_mount_points(&w.found, i)))
+			r = buf_add(lines, w.found.v[i], strlen(w.found.v[i]) + 1);
 	}
+	strlist_fini(&w.found);
 	return r;
 }
 
-int changes_list(struct subject *s, change_fn *fn, void *arg, struct err *e)
+/* Of an instance whose layers are here. */
+static int read_layers(const struct oci_spec *spec, const struct bundle_overlay *layers,
+		       struct buf *lines)
+{
+	size_t n = layers->lower_n;
+	cleanup_fd int upper = open(layers->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_free int *lower = calloc(n + 1, sizeof(int));
+	int r = upper < 0 ? -errno : 0;
+
+	if (!lower)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		lower[i] = open(layers->lower[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (!r)
+		r = changes_walk(spec, upper, lower, n, lines);
+	for (size_t i = 0; i < n; i++)
+		close_fd(&lower[i]);
+	return r;
+}
+
+static int local_changes(struct subject *s, struct buf *lines, struct err *e)
 {
 	struct bundle_overlay layers = { 0 };
 	struct oci_spec *spec = NULL;
-	int r = s->wall && s->wall->guest
-			? err_set(e, -EOPNOTSUPP,
-				  "'%s': what a guest wrote is on a disk of its own", s->rec.name)
-			: instance_load_config(&s->in, &spec, e);
-
+	int r = instance_load_config(&s->in, &spec, e);
 	int layered = r ? r : bundle_overlay_parse(spec, &layers, e);
 
 	r = layered < 0 ? layered : 0;
@@ -200,18 +197,50 @@ int changes_list(struct subject *s, change_fn *fn, void *arg, struct err *e)
 		r = err_set(e, -EOPNOTSUPP,
 			    "'%s' runs from a directory: there is no image to compare with",
 			    s->rec.name);
-	if (layered > 0) {
-		static struct walk w;
-
-		w = (struct walk){ .spec = spec, .layers = &layers };
-		r = layers.upper ? walk_layers(&w) : 0;
-		if (!r)
-			r = tell(&w.found, fn, arg);
-		strlist_fini(&w.found);
+	if (layered > 0 && layers.upper) {
+		r = read_layers(spec, &layers, lines);
 		if (r < 0)
 			err_sys(e, r, "diff '%s'", s->rec.name);
 	}
 	bundle_overlay_fini(&layers);
 	oci_spec_free(spec);
+	return r;
+}
+
+/* What a guest wrote is on a disk of its own, which the host does not mount: its agent is asked. */
+static int guest_lines(struct subject *s, struct buf *lines, struct err *e)
+{
+	if (!subject_alive(s))
+		return err_set(e, -ESRCH,
+			       "diff '%s': what a guest wrote can be looked at while it runs",
+			       s->rec.name);
+	if (s->rec.rootfs)
+		return err_set(e, -EOPNOTSUPP,
+			       "'%s' runs from a directory: there is no image to compare with",
+			       s->rec.name);
+	int r = s->wall->changes(&s->in, lines, e);
+
+	return r < 0 ? err_wrap(e, "diff '%s'", s->rec.name) : 0;
+}
+
+int changes_list(struct subject *s, change_fn *fn, void *arg, struct err *e)
+{
+	cleanup_with(buf_fini) struct buf lines = BUF_INIT(64u << 20);
+	bool guest = s->wall && s->wall->changes;
+	int r = guest ? guest_lines(s, &lines, e) : local_changes(s, &lines, e);
+
+	/* The last byte is one of ours: a guest's list may lack its end. */
+	if (!r && lines.len && lines.data[lines.len - 1])
+		r = err_set(e, -EPROTO, "diff '%s': the guest's agent gave half a list",
+			    s->rec.name);
+	for (size_t at = 0; !r && at < lines.len; at += strlen(lines.data + at) + 1) {
+		const char *line = lines.data + at;
+
+		r = fn(arg,
+		       line[0] == 'C'	? CHANGE_MODIFIED
+		       : line[0] == 'A' ? CHANGE_ADDED
+					: CHANGE_DELETED,
+		       line[0] ? line + 1 : line);
+	}
 	return r;
 }

@@ -369,12 +369,8 @@ int copy_run(const struct copy *c, struct err *e)
 
 	if (wall && wall->copy && !subject_alive(c->s))
 		return err_set(e, -ESRCH, "cp: the files of a guest can be reached while it runs");
-	if (wall && wall->copy && c->follow && !c->into)
-		return err_set(e, -EOPNOTSUPP,
-			       "-L: links inside a %s guest are not followed: name their target",
-			       wall->name);
 	if (wall && wall->copy)
-		return wall->copy(&c->s->in, c->into, c->host, c->inside, c->archive, e);
+		return wall->copy(&c->s->in, c->into, c->host, c->inside, c->archive, c->follow, e);
 	pid_t pid = subject_alive(c->s) ? c->s->in.pid : 0;
 
 	return inner_root(pid, work, (void *)(uintptr_t)c, e);

@@ -110,44 +110,37 @@ static int read_inside(const struct execute *x, const char *path, struct buf *b)
 	return fd < 0 ? fd : read_all(fd, b);
 }
 
-static int find_group(const struct execute *x, const char *group, uint32_t *gid, struct err *e)
+/* "user[:group]" becomes numbers, by the files of the instance. */
+static int find_user(struct arena *a, const struct execute *x, struct oci_process *p, struct err *e)
 {
-	cleanup_with(buf_fini) struct buf b = BUF_INIT(PASSWD_MAX);
-	uint64_t n;
+	cleanup_with(buf_fini) struct buf passwd = BUF_INIT(PASSWD_MAX),
+					  group = BUF_INIT(PASSWD_MAX);
+	struct user_ids ids;
+	int r;
 
-	if (str_to_u64(group, &n) == 0 && n <= UINT32_MAX) {
-		*gid = (uint32_t)n;
-		return 0;
+	if (x->s->wall->user) {
+		r = x->s->wall->user(&x->s->in, x->user, &ids, e);
+	} else {
+		/* What cannot be read names nobody. */
+		if (read_inside(x, "/etc/passwd", &passwd))
+			passwd.len = 0;
+		if (read_inside(x, "/etc/group", &group))
+			group.len = 0;
+		r = user_find(x->user, buf_str(&passwd), passwd.len, buf_str(&group), group.len,
+			      &ids, e);
 	}
-	if (read_inside(x, "/etc/group", &b) || !group_find(buf_str(&b), b.len, group, gid))
-		return err_set(e, -ENOENT, "group '%s': not in the instance's /etc/group", group);
+	if (r)
+		return r;
+	uint32_t *groups = arena_calloc(a, ids.groups_n + 1, sizeof(*groups));
+
+	if (!groups)
+		return err_sys(e, -ENOMEM, "user '%s'", x->user);
+	memcpy(groups, ids.groups, ids.groups_n * sizeof(*groups));
+	p->uid = ids.uid;
+	p->gid = ids.gid;
+	p->additional_gids = groups;
+	p->additional_gids_n = ids.groups_n;
 	return 0;
-}
-
-/* "user[:group]" becomes numbers. */
-static int find_user(const struct execute *x, struct oci_process *p, struct err *e)
-{
-	cleanup_with(buf_fini) struct buf b = BUF_INIT(PASSWD_MAX);
-	struct passwd_entry entry;
-	char name[256];
-	size_t len = strcspn(x->user, ":");
-	uint64_t n;
-
-	if (len >= sizeof(name))
-		return err_set(e, -EINVAL, "user '%.40s...': name too long", x->user);
-	memcpy(name, x->user, len);
-	name[len] = '\0';
-	bool number = str_to_u64(name, &n) == 0 && n <= UINT32_MAX;
-	bool readable = read_inside(x, "/etc/passwd", &b) == 0;
-	bool found = readable && passwd_find(buf_str(&b), b.len, number ? NULL : name,
-					     number ? (uint32_t)n : 0, &entry);
-
-	if (!found && !number)
-		return err_set(e, -ENOENT, "user '%s': not in the instance's /etc/passwd", name);
-	p->uid = found ? entry.uid : (uint32_t)n;
-	p->gid = found ? entry.gid : 0;
-	p->additional_gids_n = 0;
-	return x->user[len] ? find_group(x, x->user + len + 1, &p->gid, e) : 0;
 }
 
 /* Root has the instance's capabilities, another user those that a set-user-id program may give it. */
@@ -179,7 +172,7 @@ static int make_process(struct arena *a, const struct execute *x, const struct o
 	int r = make_env(a, x, &base->env, &p->env);
 
 	if (!r && x->user)
-		r = find_user(x, p, e);
+		r = find_user(a, x, p, e);
 	if (!r) {
 		decide_caps(x, base->caps, caps, p->uid);
 		p->caps = caps;

@@ -90,6 +90,7 @@ static bool may_relay(enum agent_type t)
 		[AGENT_EXEC] = true,   [AGENT_STATS] = true,  [AGENT_PIDS] = true,
 		[AGENT_UPDATE] = true, [AGENT_FREEZE] = true, [AGENT_THAW] = true,
 		[AGENT_TIME] = true,   [AGENT_PUT] = true,    [AGENT_GET] = true,
+		[AGENT_USER] = true,   [AGENT_TOP] = true,    [AGENT_DIFF] = true,
 		[AGENT_PAUSE] = false,
 	};
 

@@ -63,8 +63,8 @@ static void rename_option(char *out, size_t size, const char *from, const char *
 }
 
 /* Runs tar with one end of a pipe and lets the guest have the other. */
-static int through(struct instance *in, bool put, const char *inside, const char *const *argv,
-		   struct err *e)
+static int through(struct instance *in, bool put, bool follow, const char *inside,
+		   const char *const *argv, struct err *e)
 {
 	struct err tar = ERR_INIT, guest = ERR_INIT;
 	int p[2], stderr_fd;
@@ -77,7 +77,7 @@ static int through(struct instance *in, bool put, const char *inside, const char
 
 	close(p[put]);
 	if (r == 0)
-		r = guest_copy(in, put, inside, p[!put], &guest);
+		r = guest_copy(in, put, follow, inside, p[!put], &guest);
 	else
 		stderr_fd = -1;
 	close(p[!put]);
@@ -91,7 +91,32 @@ static int through(struct instance *in, bool put, const char *inside, const char
 	return r < 0 ? r : r2;
 }
 
-static int copy_in(struct instance *in, const char *host, const char *inside, struct err *e)
+/* -L: what the link that is named leads to, under the link's own name. */
+static int copy_in_followed(struct instance *in, const char *host, const char *inside,
+			    const char *name, struct err *e)
+{
+	char real[PATH_MAX], dir[PATH_MAX], base[PATH_MAX], change[4 * PATH_MAX], to_dir[PATH_MAX],
+		to_name[PATH_MAX];
+	int r = realpath(host, real) ? split(real, dir, base, e) : err_sys(e, -errno, "'%s'", host);
+
+	if (r == 0)
+		r = split(inside, to_dir, to_name, e);
+	if (r < 0)
+		return r;
+	rename_option(change, sizeof(change), base, name);
+	const char *const into[] = { "tar", "-C", dir, "--numeric-owner", change, "-cf", "-",
+				     "--",  base, NULL };
+
+	r = through(in, true, false, inside, into, e);
+	if ((r != -ENOENT && r != -ENOTDIR) || str_ends(inside, "/"))
+		return r;
+	err_clear(e);
+	rename_option(change, sizeof(change), base, to_name);
+	return through(in, true, false, to_dir, into, e);
+}
+
+static int copy_in(struct instance *in, const char *host, const char *inside, bool follow,
+		   struct err *e)
 {
 	char dir[PATH_MAX], name[PATH_MAX], to_dir[PATH_MAX], to_name[PATH_MAX],
 		change[4 * PATH_MAX];
@@ -103,11 +128,15 @@ static int copy_in(struct instance *in, const char *host, const char *inside, st
 		return r;
 	if (faccessat(AT_FDCWD, host, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(e, -errno, "'%s'", host);
+	struct stat st;
+
+	if (follow && lstat(host, &st) == 0 && S_ISLNK(st.st_mode))
+		return copy_in_followed(in, host, inside, name, e);
 	const char *const plain[] = { "tar", "-C", dir, "--numeric-owner", "-cf", "-",
 				      "--",  name, NULL };
 
 	/* "DIR/." and an existing directory: into it; else under the new name. */
-	r = through(in, true, inside, plain, e);
+	r = through(in, true, false, inside, plain, e);
 	if ((r != -ENOENT && r != -ENOTDIR) || str_ends(inside, "/"))
 		return r;
 	err_clear(e);
@@ -115,11 +144,11 @@ static int copy_in(struct instance *in, const char *host, const char *inside, st
 	const char *const renamed[] = { "tar", "-C", dir, "--numeric-owner", change, "-cf", "-",
 					"--",  name, NULL };
 
-	return through(in, true, to_dir, renamed, e);
+	return through(in, true, false, to_dir, renamed, e);
 }
 
 static int copy_out(struct instance *in, const char *inside, const char *host, bool archive,
-		    struct err *e)
+		    bool follow, struct err *e)
 {
 	char dir[PATH_MAX], name[PATH_MAX], from_dir[PATH_MAX], from[PATH_MAX],
 		change[4 * PATH_MAX];
@@ -148,17 +177,18 @@ static int copy_out(struct instance *in, const char *inside, const char *host, b
 		NULL,
 	};
 
-	return through(in, false, inside, argv, e);
+	return through(in, false, follow, inside, argv, e);
 }
 
 int guest_cp(struct instance *in, bool into, const char *host, const char *inside, bool archive,
-	     struct err *e)
+	     bool follow, struct err *e)
 {
 	int r;
 
 	if (strcmp(host, "-") == 0)
-		r = guest_copy(in, into, inside, into ? STDIN_FILENO : STDOUT_FILENO, e);
+		r = guest_copy(in, into, follow, inside, into ? STDIN_FILENO : STDOUT_FILENO, e);
 	else
-		r = into ? copy_in(in, host, inside, e) : copy_out(in, inside, host, archive, e);
+		r = into ? copy_in(in, host, inside, follow, e)
+			 : copy_out(in, inside, host, archive, follow, e);
 	return r < 0 ? err_wrap(e, "cp") : 0;
 }

@@ -42,8 +42,8 @@ static int simple(struct instance *in, enum guest_ask ask, uint32_t arg, uint32_
 }
 
 /* One agent frame of `type` without payload; REPLY into `text`. */
-static int agent_ask(struct instance *in, enum agent_type type, const void *p, size_t n,
-		     struct buf *text, struct err *e)
+int guest_agent_ask(struct instance *in, enum agent_type type, const void *p, size_t n,
+		    struct buf *text, struct err *e)
 {
 	struct guest_request rq = { .ask = GUEST_ASK_AGENT };
 	struct buf frames = BUF_INIT(GUEST_PACKET_MAX);
@@ -331,7 +331,7 @@ int guest_exec(struct instance *in, const struct wall_exec *x, struct wall_proce
 	return r < 0 ? r : fork_waiter(p, sock, slave, e);
 }
 
-int guest_copy(struct instance *in, bool put, const char *path, int fd, struct err *e)
+int guest_copy(struct instance *in, bool put, bool follow, const char *path, int fd, struct err *e)
 {
 	struct guest_request rq = { .ask = GUEST_ASK_AGENT };
 	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -341,7 +341,8 @@ int guest_copy(struct instance *in, bool put, const char *path, int fd, struct e
 
 	if (sock < 0)
 		return sock;
-	int r = agent_put(&frame, put ? AGENT_PUT : AGENT_GET, 0, 0, path, strlen(path));
+	int r = agent_put(&frame, put ? AGENT_PUT : AGENT_GET,
+			  follow && !put ? AGENT_GET_FOLLOW : 0, 0, path, strlen(path));
 	const int fds[3] = { put ? fd : null, put ? null : fd, null };
 
 	r = r < 0 ? err_sys(e, r, "cp") : guest_send(sock, &rq, frame.data, frame.len, fds, 3, e);
@@ -358,7 +359,7 @@ int guest_copy(struct instance *in, bool put, const char *path, int fd, struct e
 int guest_stats(struct instance *in, struct oci_stats *st, struct err *e)
 {
 	struct buf text = BUF_INIT(AGENT_REQUEST_MAX);
-	int r = agent_ask(in, AGENT_STATS, NULL, 0, &text, e);
+	int r = guest_agent_ask(in, AGENT_STATS, NULL, 0, &text, e);
 
 	if (r >= 0)
 		r = oci_stats_parse(buf_str(&text), text.len, st, e);
@@ -383,7 +384,7 @@ int guest_update(struct instance *in, const struct oci_resources *r, struct err 
 	int rc = oci_resources_print(r, &json);
 
 	rc = rc < 0 ? err_sys(e, rc, "update")
-		    : agent_ask(in, AGENT_UPDATE, json.data, json.len, NULL, e);
+		    : guest_agent_ask(in, AGENT_UPDATE, json.data, json.len, NULL, e);
 	buf_fini(&json);
 	if (rc >= 0 && r->memory.limit.set)
 		rc = fit_machine(in, r->memory.limit.v, e);

@@ -61,16 +61,25 @@ int guest_terminal(const struct oci_process *pr, int console_socket, int *master
 /* Leaves the calling thread of a vm's VMM the system calls that its kind has. 0 or -errno. */
 int vm_wall_confine(enum vm_thread thread);
 
-/* Packs or unpacks in the guest; `fd` carries the tar stream. */
-int guest_copy(struct instance *in, bool put, const char *path, int fd, struct err *e);
+/* Packs (`follow`: the target of a link that is named) or unpacks in the guest; `fd` carries the tar stream. */
+int guest_copy(struct instance *in, bool put, bool follow, const char *path, int fd, struct err *e);
 
 /* cp by docker's rules, between `host` ("-": a tar stream on our stdin or stdout) and the running guest. */
 int guest_cp(struct instance *in, bool into, const char *host, const char *inside, bool archive,
-	     struct err *e);
+	     bool follow, struct err *e);
+
+/* What only the agent sees (guest_look.c). */
+int guest_user(struct instance *in, const char *wish, struct user_ids *out, struct err *e);
+int guest_top(struct instance *in, struct buf *rows, struct err *e);
+int guest_changes(struct instance *in, struct buf *lines, struct err *e);
+/* A request of one frame, whose REPLY goes to `text`. 0 or -errno. */
+int guest_agent_ask(struct instance *in, enum agent_type type, const void *p, size_t n,
+		    struct buf *text, struct err *e);
 
 /* What both guest walls do alike, for their `struct wall_ops`. */
 #define GUEST_WALL_OPS                                                                      \
 	.guest = true, .start = guest_start, .kill = guest_kill, .exec = guest_exec,        \
 	.pause = guest_pause, .resume = guest_resume, .paused = guest_paused,               \
 	.update = guest_update, .stats = guest_stats, .pids = guest_pids, .copy = guest_cp, \
+	.user = guest_user, .top = guest_top, .changes = guest_changes,                     \
 	.oom_kills = guest_oom_kills, .kept = guest_kept, .cleanup = guest_cleanup

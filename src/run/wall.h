@@ -10,6 +10,7 @@
 #include "run/instance.h"
 #include "wire/oci.h"
 #include "wire/oci_stats.h"
+#include "wire/passwd.h"
 
 /* How an instance is made, beyond its config.json. Descriptors stay the caller's. */
 struct wall_create {
@@ -101,7 +102,12 @@ struct wall_ops {
 	/* cp for instances whose files the host cannot reach; NULL: through the process's root. `host` may
 	 * be "-", a tar stream. */
 	int (*copy)(struct instance *in, bool into, const char *host, const char *inside,
-		    bool archive, struct err *e);
+		    bool archive, bool follow, struct err *e);
+	/* The same for looking up "USER[:GROUP]", ... */
+	int (*user)(struct instance *in, const char *wish, struct user_ids *out, struct err *e);
+	/* ... for `top`'s rows as JSON text, and for `diff`: "C/path" with a zero behind each. */
+	int (*top)(struct instance *in, struct buf *rows, struct err *e);
+	int (*changes)(struct instance *in, struct buf *lines, struct err *e);
 	/* After the end (with `force`: ends it first): poststop hooks, cgroup, everything but the
 	 * directory. `spec` may be NULL when it could not be read. Harmless when repeated. */
 	int (*cleanup)(struct instance *in, const struct oci_spec *spec, bool force, struct err *e);

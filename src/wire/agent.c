@@ -45,6 +45,9 @@ static const struct {
 	[AGENT_PUT] = { 1, 4096, false, false },
 	[AGENT_GET] = { 1, 4096, false, false },
 	[AGENT_LOG] = { 0, 1024, false, false },
+	[AGENT_USER] = { 1, 512, false, false },
+	[AGENT_TOP] = { 0, 0, false, false },
+	[AGENT_DIFF] = { 0, 0, false, false },
 };
 
 static bool flags_ok(enum agent_type type, uint16_t flags)
@@ -53,6 +56,8 @@ static bool flags_ok(enum agent_type type, uint16_t flags)
 		return flags <= 2;
 	if (type == AGENT_EXIT)
 		return flags <= AGENT_EXIT_OOM;
+	if (type == AGENT_GET)
+		return flags <= AGENT_GET_FOLLOW;
 	return !(flags & ~(shape[type].may_more ? AGENT_MORE : 0u));
 }
 

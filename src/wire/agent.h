@@ -30,6 +30,7 @@
 #define AGENT_WINDOW_SIZE  65536u
 #define AGENT_REQUEST_MAX  (4u << 20) /* all frames of one request */
 #define AGENT_MORE	   0x8000u
+#define AGENT_GET_FOLLOW   1u /* GET: a link that is named is followed */
 #define AGENT_EXIT_OOM	   1u /* the OOM killer struck in the container */
 #define AGENT_SIGNAL_ALL   1u /* SIGNAL: every process of the container */
 #define AGENT_CREATE_INIT  1u /* CREATE: a reaper of ours is PID 1 of the container */
@@ -62,6 +63,9 @@ enum agent_type {
 	AGENT_PUT,	/* directory; DATA 0 is a tar stream; OK, then EXIT 0 or ERROR */
 	AGENT_GET,	/* path; OK, DATA 1 is a tar stream, EXIT 0 or ERROR */
 	AGENT_LOG,	/* to the host, stream 0: a line */
+	AGENT_USER,	/* "USER[:GROUP]" by name or number; REPLY "UID GID", then further groups */
+	AGENT_TOP,	/* REPLY: JSON array, a row of `top` for each process */
+	AGENT_DIFF,	/* REPLY: "C/path\0" for each change: C, A or D */
 	AGENT_TYPES,
 };
 

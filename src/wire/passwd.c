@@ -6,8 +6,10 @@
  */
 #include "wire/passwd.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "base/util.h"
 
 #define FIELDS_MAX 7
@@ -131,4 +133,40 @@ size_t group_memberships(const char *text, size_t n, const char *user, uint32_t 
 		if (have >= 4 && number(&f[2], &gid) && is_member(&f[3], user))
 			gids[found++] = gid;
 	return found;
+}
+
+int user_find(const char *wish, const char *passwd, size_t passwd_n, const char *group,
+	      size_t group_n, struct user_ids *out, struct err *e)
+{
+	size_t len = strcspn(wish, ":");
+	const char *group_wish = wish[len] ? wish + len + 1 : NULL;
+	struct passwd_entry entry;
+	char name[256];
+	uint64_t n;
+
+	*out = (struct user_ids){ 0 };
+	if (len >= sizeof(name))
+		return err_set(e, -EINVAL, "user '%.40s...': name too long", wish);
+	memcpy(name, wish, len);
+	name[len] = '\0';
+	bool by_number = str_to_u64(name, &n) == 0 && n <= UINT32_MAX;
+	bool found = passwd_n && passwd_find(passwd, passwd_n, by_number ? NULL : name,
+					     by_number ? (uint32_t)n : 0, &entry);
+
+	if (!found && !by_number)
+		return err_set(e, -ENOENT, "user '%s': not in the instance's /etc/passwd", name);
+	out->uid = found ? entry.uid : (uint32_t)n;
+	out->gid = found ? entry.gid : 0;
+	if (!group_wish) {
+		if (found && group_n)
+			out->groups_n = group_memberships(group, group_n, entry.name, out->groups,
+							  ARRAY_SIZE(out->groups));
+		return 0;
+	}
+	if (str_to_u64(group_wish, &n) == 0 && n <= UINT32_MAX)
+		out->gid = (uint32_t)n;
+	else if (!group_n || !group_find(group, group_n, group_wish, &out->gid))
+		return err_set(e, -ENOENT, "group '%s': not in the instance's /etc/group",
+			       group_wish);
+	return 0;
 }
