@@ -93,7 +93,48 @@ static void make_caps(struct make *m, uint64_t set)
 struct security {
 	bool no_new_privileges, paths_unconfined;
 	const char *seccomp; /* NULL: the default; "unconfined"; a file */
+	const char *label[4];
 };
+
+static const struct {
+	const char *word, *usual;
+} label_parts[] = { { "user:", "system_u" },
+		    { "role:", "system_r" },
+		    { "type:", "container_t" },
+		    { "level:", "s0" } };
+
+static int label_option(struct make *m, const char *value, const char *wish, struct security *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(label_parts); i++) {
+		const char *rest = str_after(value, label_parts[i].word);
+
+		if (rest && *rest) {
+			s->label[i] = rest;
+			return 0;
+		}
+	}
+	return err_set(
+		m->e, -EINVAL,
+		"--security-opt '%s': expected label=disable, label=user:USER, label=role:ROLE, "
+		"label=type:TYPE or label=level:LEVEL",
+		wish);
+}
+
+/* SELinux's name for what the command may do; parts that nobody gave are those of containers. */
+static void make_label(struct make *m, const struct security *s)
+{
+	const char *part[ARRAY_SIZE(label_parts)];
+	char label[512];
+	bool given = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(label_parts); i++) {
+		part[i] = s->label[i] ? s->label[i] : label_parts[i].usual;
+		given |= s->label[i] != NULL;
+	}
+	snprintf(label, sizeof(label), "%s:%s:%s:%s", part[0], part[1], part[2], part[3]);
+	if (given)
+		make_string(m, m->process, "selinuxLabel", label);
+}
 
 static int security_option(struct make *m, const char *wish, struct security *s)
 {
@@ -110,16 +151,13 @@ static int security_option(struct make *m, const char *wish, struct security *s)
 		if (!streq(value, "unconfined"))
 			make_string(m, m->process, "apparmorProfile", value);
 	} else if (strncmp(wish, "label", n) == 0 && n == 5 && *value) {
-		if (!streq(value, "disable"))
-			return err_set(m->e, -EINVAL,
-				       "--security-opt '%s': only label=disable is known here",
-				       wish);
+		return streq(value, "disable") ? 0 : label_option(m, value, wish, s);
 	} else if (strncmp(wish, "systempaths", n) == 0 && n == 11 && streq(value, "unconfined")) {
 		s->paths_unconfined = true;
 	} else {
 		return err_set(m->e, -EINVAL,
 			       "--security-opt '%s': expected no-new-privileges, "
-			       "seccomp=unconfined|FILE, apparmor=PROFILE, label=disable or "
+			       "seccomp=unconfined|FILE, apparmor=PROFILE, label=... or "
 			       "systempaths=unconfined",
 			       wish);
 	}
@@ -192,6 +230,7 @@ int make_rights(struct make *m)
 		make_words(m, m->linux_, "maskedPaths", MASKED);
 		make_words(m, m->linux_, "readonlyPaths", READONLY);
 	}
+	make_label(m, &s);
 	r = make_seccomp(m, &s, caps);
 	return r ? r : make_sysctls(m);
 }

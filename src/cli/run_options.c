@@ -84,7 +84,8 @@ const struct opt run_bundle_opts[] = {
 	OPT_LIST(0, "cap-add", "NAME", T, cap_add, "Add a capability, or ALL"),
 	OPT_LIST(0, "cap-drop", "NAME", T, cap_drop, "Drop a capability, or ALL"),
 	OPT_LIST(0, "security-opt", "OPTION", T, security_opt,
-		 "no-new-privileges, seccomp=unconfined|FILE, ..."),
+		 "no-new-privileges, seccomp=unconfined|FILE, apparmor=PROFILE, label=type:TYPE, "
+		 "..."),
 	OPT_BOOL(0, "privileged", T, privileged, "All capabilities, all devices, nothing hidden"),
 	OPT_LIST(0, "sysctl", "NAME=VALUE", T, sysctls, "A kernel parameter of the namespaces"),
 

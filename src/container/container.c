@@ -180,6 +180,7 @@ static void prepare_init(struct preparation *p, struct container *c, const struc
 		.no_setgroups = in->new_user && geteuid() && l->gid_mappings.n == 1 &&
 				l->gid_mappings.v[0].size == 1,
 		.no_new_keyring = a->no_new_keyring,
+		.selinux = a->spec->process->selinux_label && mount_selinux(),
 		.init_reaper = a->init_reaper,
 	};
 	p->wish = (struct cgroup_wish){

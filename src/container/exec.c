@@ -157,6 +157,7 @@ static int prepare(struct exec *x, const struct container_exec *a, struct err *e
 		return x->process.proc;
 	if (!x->process.process || !x->process.process->args.n)
 		return err_set(e, -EINVAL, "process.args: missing");
+	x->process.selinux = x->process.process->selinux_label && mount_selinux();
 	if (l->seccomp) {
 		err = container_seccomp_compile(l->seccomp, &x->filter, e);
 		if (err)

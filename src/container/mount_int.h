@@ -28,6 +28,9 @@ void mount_opts_each(void (*fn)(const char *word, void *arg), void *arg);
 unsigned long mount_propagation(const char *word);
 
 /* What the child needs to know to build the root; set up by the parent before it clones. */
+/* Whether the host labels by SELinux; asked before the root is the container's. */
+bool mount_selinux(void);
+
 struct rootfs {
 	const struct container_args *args;
 	const struct cgroup *cgroup;

@@ -142,6 +142,11 @@ static int bind_host_sysfs(int target, struct err *e)
 	return err ? err_sys(e, err, "the host's /sys") : 0;
 }
 
+bool mount_selinux(void)
+{
+	return access("/sys/fs/selinux/enforce", F_OK) == 0;
+}
+
 /* linux.mountLabel: files of a file system that keeps no labels get this one, where the host has SELinux. */
 static int add_label(const struct rootfs *r, const char *type, struct mount_opts *o, struct err *e)
 {
@@ -149,7 +154,7 @@ static int add_label(const struct rootfs *r, const char *type, struct mount_opts
 	const char *label = r->args->spec->linux_->mount_label;
 	size_t len = strlen(o->data);
 
-	if (!label || !*label || strchr(label, '"') || access("/sys/fs/selinux/enforce", F_OK) < 0)
+	if (!label || !*label || strchr(label, '"') || !mount_selinux())
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(unlabelled); i++) {
 		if (!streq(type, unlabelled[i]))

@@ -147,37 +147,42 @@ int process_oom_score(struct process_setup *s, struct err *e)
 	return err ? err_sys(e, err, "oomScoreAdj %s", text) : 0;
 }
 
+/* Linux 5.8 gave each security module a directory; before it "attr/exec" belonged to whichever there was. */
+static int set_apparmor(struct process_setup *s, const char *profile, struct err *e)
+{
+	bool own = faccessat(s->proc, "self/attr/apparmor", F_OK, 0) == 0;
+	char text[512];
+
+	if ((size_t)snprintf(text, sizeof(text), "exec %s", profile) >= sizeof(text))
+		return err_set(e, -ENAMETOOLONG, "apparmorProfile: too long");
+	int err = procfs_write(s->proc, own ? "self/attr/apparmor/exec" : "self/attr/exec", text);
+
+	if (err == -ENOENT && own)
+		return err_set(e, err, "apparmorProfile '%s': no such profile is loaded", profile);
+	if (err == -ENOENT || err == -EINVAL)
+		return err_set(e, -EOPNOTSUPP, "apparmorProfile '%s': this host has no AppArmor",
+			       profile);
+	return err ? err_sys(e, err, "apparmorProfile '%s'", profile) : 0;
+}
+
 /* For the exec to come: the kernel's security module is asked through attr/exec. */
 static int set_labels(struct process_setup *s, struct err *e)
 {
 	const struct oci_process *p = s->process;
 
-	if (p->apparmor_profile && *p->apparmor_profile) {
-		char text[512];
+	if (p->apparmor_profile && *p->apparmor_profile && set_apparmor(s, p->apparmor_profile, e))
+		return e->code;
+	if (!p->selinux_label || !*p->selinux_label)
+		return 0;
+	if (!s->selinux)
+		return err_set(e, -EOPNOTSUPP, "selinuxLabel '%s': this host has no SELinux",
+			       p->selinux_label);
+	int err = procfs_write(s->proc, "self/attr/exec", p->selinux_label);
 
-		snprintf(text, sizeof(text), "exec %s", p->apparmor_profile);
-		int err = procfs_write(s->proc, "self/attr/apparmor/exec", text);
-
-		if (err == -ENOENT && access("/sys/module/apparmor", F_OK) == 0)
-			err = procfs_write(s->proc, "self/attr/exec", text);
-		if (err == -ENOENT || err == -EINVAL)
-			return err_set(e, -EOPNOTSUPP,
-				       "apparmorProfile '%s': this host has no AppArmor",
-				       p->apparmor_profile);
-		if (err)
-			return err_sys(e, err, "apparmorProfile '%s'", p->apparmor_profile);
-	}
-	if (p->selinux_label && *p->selinux_label) {
-		int err = procfs_write(s->proc, "self/attr/exec", p->selinux_label);
-
-		if (err == -ENOENT || err == -EINVAL)
-			return err_set(e, -EOPNOTSUPP,
-				       "selinuxLabel '%s': this host has no SELinux",
-				       p->selinux_label);
-		if (err)
-			return err_sys(e, err, "selinuxLabel '%s'", p->selinux_label);
-	}
-	return 0;
+	if (err == -EINVAL)
+		return err_set(e, err, "selinuxLabel '%s': not in this host's policy",
+			       p->selinux_label);
+	return err ? err_sys(e, err, "selinuxLabel '%s'", p->selinux_label) : 0;
 }
 
 int process_limits(struct process_setup *s, struct err *e)

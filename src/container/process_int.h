@@ -21,6 +21,7 @@ struct process_setup {
 	bool user_ns;
 	bool no_setgroups; /* the user namespace forbids it */
 	bool no_new_keyring;
+	bool selinux; /* the host has it */
 	bool init_reaper;
 	bool oom_score_done;
 

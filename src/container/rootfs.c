@@ -11,12 +11,13 @@
  *
  * Trust: the root's content is hostile, also while we work. Threads: none; runs in init.
  * #syscalls: mount open_tree move_mount mount_setattr pivot_root umount2 fchdir chroot statx openat openat2
- * fstat fstatfs
+ * fstat fstatfs setns
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -375,6 +376,30 @@ static int pivot(struct rootfs *r, struct err *e)
 	return 0;
 }
 
+/* Started inside a chroot, all this happened somewhere below the mount namespace's own root: then that is where
+ * setns() leads an exec, and a second chroot anybody. To enter our own namespace leads there too, and tells. */
+static int be_the_top(struct rootfs *r, struct err *e)
+{
+	cleanup_fd int own = openat(r->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	struct err ignored = ERR_INIT;
+	struct statx ours, top;
+
+	if (own < 0 || setns(own, CLONE_NEWNS) < 0) {
+		log_debug("the root of the mount namespace: %s", strerror(errno));
+		return 0;
+	}
+	if (statx(r->root, "", AT_EMPTY_PATH, STATX_MNT_ID, &ours) < 0 ||
+	    statx(AT_FDCWD, "/", 0, STATX_MNT_ID, &top) < 0)
+		return err_sys(e, -errno, "the root of the mount namespace");
+	if (ours.stx_mnt_id == top.stx_mnt_id || (!r->args->no_pivot && pivot(r, &ignored) == 0))
+		return 0;
+	/* An initramfs cannot be exchanged, only covered. */
+	if (fchdir(r->root) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
+		return err_sys(e, -errno,
+			       "be the root of the mount namespace, which we are in by chroot");
+	return 0;
+}
+
 int rootfs_enter(struct rootfs *r, struct err *e)
 {
 	const char *word = r->args->spec->linux_->rootfs_propagation;
@@ -390,6 +415,8 @@ int rootfs_enter(struct rootfs *r, struct err *e)
 	} else {
 		err = pivot(r, e);
 	}
+	if (!err && r->new_mount)
+		err = be_the_top(r, e);
 	if (!err && chdir("/") < 0)
 		err = err_sys(e, -errno, "chdir '/'");
 	if (!err && r->new_mount && word &&

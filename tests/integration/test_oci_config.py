@@ -272,6 +272,25 @@ def test_no_mount_appears_on_the_host(box):
     assert str(box.path) not in open("/proc/self/mountinfo").read()
 
 
+def test_started_in_a_chroot(box):
+    """A container's root is the root of its mount namespace, also where that is not so for the runtime: otherwise an
+    exec, which enters the namespace, would be outside."""
+    place = box.path / "chroot"
+    place.mkdir()
+    box.config["process"]["args"] = ["sleep", "1000"]
+    box.write()
+
+    def inside(verb, *args):
+        script = f'mount --rbind / {place} && exec chroot {place} "$@"'
+        return subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", *box.command(verb, *args)], text=True,
+                              cwd=box.path, stdin=subprocess.DEVNULL, timeout=30, capture_output=verb != "create",
+                              stdout=None if verb != "create" else subprocess.DEVNULL)
+    assert inside("create", "--bundle", box.path, box.id).returncode == 0
+    assert inside("start", box.id).returncode == 0
+    done = inside("exec", box.id, "sh", "-c", "ls -d /home/u; ls -d /usr; awk '$5 == \"/\"' /proc/self/mountinfo | wc -l")
+    assert done.stdout.split() == ["/home/u", "1"] and "/usr" in done.stderr, done
+
+
 def test_read_only_root(box):
     box.config["root"]["readonly"] = True
     assert box.out("touch /f 2>&1; touch /dev/shm/x && echo shm").endswith("Read-only file system\nshm")
