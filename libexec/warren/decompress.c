@@ -42,24 +42,6 @@ static struct {
 	uint64_t left; /* of the input */
 } io;
 
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
-{
-	char line[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	int n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
-
-	va_end(ap);
-	n = n < 0 ? 0 : n;
-	if ((size_t)n > sizeof(line) - 2)
-		n = sizeof(line) - 2;
-	line[n++] = '\n';
-	if (write(2, line, (size_t)n) < 0)
-		_exit(2);
-	_exit(1);
-}
-
 /* At most `n` bytes of input; 0 at the end. */
 static size_t fetch(uint8_t *p, size_t n)
 {
@@ -70,7 +52,7 @@ static size_t fetch(uint8_t *p, size_t n)
 		got = read(0, p, n);
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
-		die("read: %s", strerrordesc_np(errno));
+		helper_die("read: %s", strerrordesc_np(errno));
 	io.left -= (uint64_t)got;
 	return (size_t)got;
 }
@@ -103,7 +85,7 @@ static size_t take(void *p, size_t n)
 static void emit(const uint8_t *p, size_t n)
 {
 	if (n > io.max - io.written)
-		die("more than %llu bytes when unpacked", (unsigned long long)io.max);
+		helper_die("more than %llu bytes when unpacked", (unsigned long long)io.max);
 	io.written += n;
 	while (n) {
 		ssize_t w = write(1, p, n);
@@ -111,7 +93,7 @@ static void emit(const uint8_t *p, size_t n)
 		if (w < 0 && errno == EINTR)
 			continue;
 		if (w < 0)
-			die("write: %s", strerrordesc_np(errno));
+			helper_die("write: %s", strerrordesc_np(errno));
 		p += w;
 		n -= (size_t)w;
 	}
@@ -124,7 +106,7 @@ static void run_gzip(void)
 
 	while (r == Z_OK) {
 		if (io.in_pos == io.in_len && !refill())
-			die("gzip: truncated");
+			helper_die("gzip: truncated");
 		z.next_in = io.in + io.in_pos;
 		z.avail_in = (uInt)(io.in_len - io.in_pos);
 		z.next_out = io.out;
@@ -136,7 +118,7 @@ static void run_gzip(void)
 			r = Z_OK;
 	}
 	if (r != Z_STREAM_END)
-		die("gzip: %s", z.msg ? z.msg : "damaged");
+		helper_die("gzip: %s", z.msg ? z.msg : "damaged");
 }
 
 static void run_xz(int alone)
@@ -158,11 +140,11 @@ static void run_xz(int alone)
 		emit(io.out, OUT_SIZE - s.avail_out);
 	}
 	if (r == LZMA_BUF_ERROR)
-		die("xz: truncated");
+		helper_die("xz: truncated");
 	if (r == LZMA_MEMLIMIT_ERROR)
-		die("xz: wants more than %u MB of memory", MEMORY_MAX >> 21);
+		helper_die("xz: wants more than %u MB of memory", MEMORY_MAX >> 21);
 	if (r != LZMA_STREAM_END)
-		die("xz: damaged (%d)", (int)r);
+		helper_die("xz: damaged (%d)", (int)r);
 }
 
 static void run_zstd(void)
@@ -171,16 +153,16 @@ static void run_zstd(void)
 	size_t r = 1;
 
 	if (!d)
-		die("zstd: out of memory");
+		helper_die("zstd: out of memory");
 	while (r) {
 		if (io.in_pos == io.in_len && !refill())
-			die("zstd: truncated");
+			helper_die("zstd: truncated");
 		ZSTD_inBuffer in = { io.in, io.in_len, io.in_pos };
 		ZSTD_outBuffer out = { io.out, OUT_SIZE, 0 };
 
 		r = ZSTD_decompressStream(d, &out, &in);
 		if (ZSTD_isError(r))
-			die("zstd: %s", ZSTD_getErrorName(r));
+			helper_die("zstd: %s", ZSTD_getErrorName(r));
 		io.in_pos = in.pos;
 		emit(io.out, out.pos);
 	}
@@ -192,15 +174,15 @@ static void run_lz4_frame(void)
 	size_t r = LZ4F_createDecompressionContext(&d, LZ4F_VERSION);
 
 	if (LZ4F_isError(r))
-		die("lz4: out of memory");
+		helper_die("lz4: out of memory");
 	do {
 		if (io.in_pos == io.in_len && !refill())
-			die("lz4: truncated");
+			helper_die("lz4: truncated");
 		size_t n_in = io.in_len - io.in_pos, n_out = OUT_SIZE;
 
 		r = LZ4F_decompress(d, io.out, &n_out, io.in + io.in_pos, &n_in, NULL);
 		if (LZ4F_isError(r))
-			die("lz4: %s", LZ4F_getErrorName(r));
+			helper_die("lz4: %s", LZ4F_getErrorName(r));
 		io.in_pos += n_in;
 		emit(io.out, n_out);
 	} while (r);
@@ -213,7 +195,7 @@ static void run_lz4_legacy(void)
 	uint8_t word[4];
 
 	if (!in || !out)
-		die("lz4: out of memory");
+		helper_die("lz4: out of memory");
 	take(word, 4);
 	for (;;) {
 		size_t got = take(word, 4);
@@ -224,20 +206,20 @@ static void run_lz4_legacy(void)
 			     (uint32_t)word[3] << 24;
 
 		if (got < 4)
-			die("lz4: truncated");
+			helper_die("lz4: truncated");
 		bool whole = n <= (uint32_t)LZ4_compressBound(LZ4_LEGACY_BLOCK);
 
 		got = take(in, whole ? n : 1);
 		if (got == 0) /* the word was the size that the kernel's build appends */
 			return;
 		if (!whole)
-			die("lz4: a block of %u bytes", n);
+			helper_die("lz4: a block of %u bytes", n);
 		if (got != n)
-			die("lz4: truncated");
+			helper_die("lz4: truncated");
 		int r = LZ4_decompress_safe((char *)in, (char *)out, (int)n, LZ4_LEGACY_BLOCK);
 
 		if (r < 0)
-			die("lz4: damaged");
+			helper_die("lz4: damaged");
 		emit(out, (size_t)r);
 	}
 }
@@ -254,12 +236,12 @@ static void confine(void)
 	struct err e = ERR_INIT;
 
 	if (syscall(SYS_close_range, 3u, ~0u, 0) < 0 && errno != ENOSYS)
-		die("close_range: %s", strerrordesc_np(errno));
+		helper_die("close_range: %s", strerrordesc_np(errno));
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setgid(65534) < 0 || setuid(65534) < 0) &&
 	    errno != EPERM && errno != EINVAL)
-		die("setuid: %s", strerrordesc_np(errno));
+		helper_die("setuid: %s", strerrordesc_np(errno));
 	if (confine_self(&c, &e))
-		die("%s", e.msg);
+		helper_die("%s", e.msg);
 }
 
 /* A pipe may give a few bytes at first: reads until the format can be told. */
@@ -292,11 +274,11 @@ int main(int argc, char **argv)
 {
 	if (argc < 2 || argc > 3 || !number(argv[1], &io.max) ||
 	    !number(argc > 2 ? argv[2] : NULL, &io.left))
-		die("usage: warren-decompress MAXIMUM [LENGTH] <compressed >plain");
+		helper_die("usage: warren-decompress MAXIMUM [LENGTH] <compressed >plain");
 	io.in = malloc(IN_SIZE);
 	io.out = malloc(OUT_SIZE);
 	if (!io.in || !io.out)
-		die("out of memory");
+		helper_die("out of memory");
 	confine();
 	gather_head();
 	if (starts("\x1f\x8b", 2))
@@ -314,6 +296,6 @@ int main(int argc, char **argv)
 	else if (starts("\x04\x22\x4d\x18", 4))
 		run_lz4_frame();
 	else
-		die("not compressed in a known way (gzip, xz, lzma, zstd, lz4)");
+		helper_die("not compressed in a known way (gzip, xz, lzma, zstd, lz4)");
 	_exit(0);
 }

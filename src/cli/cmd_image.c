@@ -348,14 +348,11 @@ static int run_inspect(void *settings, int argc, char **argv, struct err *e)
 
 static const struct command cmd_inspect = {
 	.name = "inspect",
-	.args = "IMAGE...",
 	.summary = "Show all about images",
 	.opts = inspect_opts,
 	.settings_size = sizeof(struct inspect_settings),
 	.run = run_inspect,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_IMAGE,
+	ARGS_IMAGES,
 };
 
 /* image history */
@@ -467,17 +464,6 @@ static const struct opt remove_opts[] = {
 	OPT_END,
 };
 
-static void print_removed(void *arg, struct json_object *o)
-{
-	const char *name = images_text(o, "untagged"), *id = images_text(o, "deleted");
-
-	(void)arg;
-	if (*name)
-		printf("Untagged: %s\n", name);
-	if (*id)
-		printf("Deleted: %s\n", id);
-}
-
 static int run_remove(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct remove_settings *s = settings;
@@ -490,7 +476,7 @@ static int run_remove(void *settings, int argc, char **argv, struct err *e)
 		snprintf(image, sizeof(image), "image=%s", argv[i]);
 		int r = images_ask(
 			(const char *[]){ "remove", image, s->force ? "force=1" : NULL, NULL },
-			true, print_removed, NULL, &one);
+			true, images_print_removed, NULL, &one);
 
 		if (!r || (r == -ENOENT && s->force))
 			continue;
@@ -503,17 +489,11 @@ static int run_remove(void *settings, int argc, char **argv, struct err *e)
 	return first;
 }
 
-static const struct command cmd_rm = {
-	.name = "rm",
-	.args = "IMAGE...",
-	.summary = "Remove images",
-	.opts = remove_opts,
-	.settings_size = sizeof(struct remove_settings),
-	.run = run_remove,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_IMAGE,
-};
+#define RM                                               \
+	.summary = "Remove images", .opts = remove_opts, \
+	.settings_size = sizeof(struct remove_settings), .run = run_remove, ARGS_IMAGES
+
+static const struct command cmd_rm = { .name = "rm", RM };
 
 /* image prune */
 
@@ -528,25 +508,19 @@ static const struct opt prune_opts[] = {
 	OPT_END,
 };
 
-static void print_pruned(void *arg, struct json_object *o)
-{
-	struct json_object *v;
-	char text[32];
-
-	print_removed(arg, o);
-	if (!json_object_object_get_ex(o, "freed", &v))
-		return;
-	images_size(json_object_get_uint64(v), text, sizeof(text));
-	printf("Total reclaimed space: %s\n", text);
-}
-
 static int run_prune(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct prune_settings *s = settings;
+	uint64_t freed = 0;
+	char text[32];
+	int r = images_prune(s->all, &freed, e);
 
 	(void)argc, (void)argv;
-	return images_ask((const char *[]){ "prune", s->all ? "all=1" : NULL, NULL }, false,
-			  print_pruned, NULL, e);
+	if (r)
+		return r;
+	images_size(freed, text, sizeof(text));
+	printf("Total reclaimed space: %s\n", text);
+	return 0;
 }
 
 static const struct command cmd_prune = {
@@ -593,17 +567,7 @@ const struct command cmd_images = {
 };
 
 extern const struct command cmd_rmi;
-const struct command cmd_rmi = {
-	.name = "rmi",
-	.args = "IMAGE...",
-	.summary = "Remove images",
-	.opts = remove_opts,
-	.settings_size = sizeof(struct remove_settings),
-	.run = run_remove,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_IMAGE,
-};
+const struct command cmd_rmi = { .name = "rmi", RM };
 
 extern const struct command cmd_image_build_rootfs;
 

@@ -36,12 +36,9 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_kill;
 const struct command cmd_kill = {
 	.name = "kill",
-	.args = "INSTANCE...",
 	.summary = "Send a signal to instances",
 	.opts = opts,
 	.settings_size = sizeof(struct settings),
 	.run = run,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_INSTANCE,
+	ARGS_INSTANCES,
 };

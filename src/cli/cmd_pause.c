@@ -21,10 +21,7 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_pause;
 const struct command cmd_pause = {
 	.name = "pause",
-	.args = "INSTANCE...",
 	.summary = "Freeze instances",
 	.run = run,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_INSTANCE,
+	ARGS_INSTANCES,
 };

@@ -31,12 +31,9 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_restart;
 const struct command cmd_restart = {
 	.name = "restart",
-	.args = "INSTANCE...",
 	.summary = "Stop and start instances",
 	.opts = stop_opts,
 	.settings_size = sizeof(struct stop_settings),
 	.run = run,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_INSTANCE,
+	ARGS_INSTANCES,
 };

@@ -34,12 +34,9 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_rm;
 const struct command cmd_rm = {
 	.name = "rm",
-	.args = "INSTANCE...",
 	.summary = "Remove instances",
 	.opts = opts,
 	.settings_size = sizeof(struct settings),
 	.run = run,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_INSTANCE,
+	ARGS_INSTANCES,
 };

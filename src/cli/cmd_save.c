@@ -81,14 +81,11 @@ static int run_save(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_save;
 const struct command cmd_save = {
 	.name = "save",
-	.args = "IMAGE...",
 	.summary = "Write images as an archive that docker, podman and Warren load",
 	.opts = save_opts,
 	.settings_size = sizeof(struct save_settings),
 	.run = run_save,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_IMAGE,
+	ARGS_IMAGES,
 };
 
 struct load_settings {

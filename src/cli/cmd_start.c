@@ -82,12 +82,9 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_start;
 const struct command cmd_start = {
 	.name = "start",
-	.args = "INSTANCE...",
 	.summary = "Start instances",
 	.opts = opts,
 	.settings_size = sizeof(struct settings),
 	.run = run,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_INSTANCE,
+	ARGS_INSTANCES,
 };

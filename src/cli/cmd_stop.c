@@ -20,12 +20,9 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_stop;
 const struct command cmd_stop = {
 	.name = "stop",
-	.args = "INSTANCE...",
 	.summary = "Stop instances",
 	.opts = stop_opts,
 	.settings_size = sizeof(struct stop_settings),
 	.run = run,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_INSTANCE,
+	ARGS_INSTANCES,
 };

@@ -270,16 +270,6 @@ static int remove_leftovers(struct err *e)
 	return 0;
 }
 
-static void print_pruned(void *arg, struct json_object *o)
-{
-	const char *id = images_text(o, "deleted");
-	uint64_t *freed = arg;
-
-	if (*id)
-		printf("Deleted: %s\n", id);
-	*freed += number(o, "freed");
-}
-
 static int run_prune(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct prune_settings *s = settings;
@@ -298,8 +288,7 @@ static int run_prune(void *settings, int argc, char **argv, struct err *e)
 	if (!r)
 		r = remove_leftovers(e);
 	if (!r)
-		r = images_ask((const char *[]){ "prune", s->all ? "all=1" : NULL, NULL }, false,
-			       print_pruned, &freed, e);
+		r = images_prune(s->all, &freed, e);
 	if (!r && s->volumes)
 		r = volumes_prune(false, &(struct strlist){ .n = 0 }, &freed, e);
 	if (!r) {

@@ -21,10 +21,7 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_unpause;
 const struct command cmd_unpause = {
 	.name = "unpause",
-	.args = "INSTANCE...",
 	.summary = "Let frozen instances go on",
 	.run = run,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_INSTANCE,
+	ARGS_INSTANCES,
 };

@@ -39,12 +39,9 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_update;
 const struct command cmd_update = {
 	.name = "update",
-	.args = "INSTANCE...",
 	.summary = "Change limits of instances",
 	.opts = opts,
 	.settings_size = sizeof(struct update),
 	.run = run,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_INSTANCE,
+	ARGS_INSTANCES,
 };

@@ -28,10 +28,7 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_wait;
 const struct command cmd_wait = {
 	.name = "wait",
-	.args = "INSTANCE...",
 	.summary = "Wait until instances have ended and print their exit codes",
 	.run = run,
-	.min_args = 1,
-	.max_args = -1,
-	.complete_args = COMPLETE_INSTANCE,
+	ARGS_INSTANCES,
 };

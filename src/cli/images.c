@@ -150,3 +150,30 @@ void images_size(uint64_t bytes, char *out, size_t size)
 				    : "%.2f%s",
 		 v, units[u]);
 }
+
+void images_print_removed(void *arg, struct json_object *o)
+{
+	const char *name = images_text(o, "untagged"), *id = images_text(o, "deleted");
+
+	(void)arg;
+	if (*name)
+		printf("Untagged: %s\n", name);
+	if (*id)
+		printf("Deleted: %s\n", id);
+}
+
+static void print_pruned(void *arg, struct json_object *o)
+{
+	struct json_object *v;
+	uint64_t *freed = arg;
+
+	images_print_removed(NULL, o);
+	if (json_object_object_get_ex(o, "freed", &v))
+		*freed += json_object_get_uint64(v);
+}
+
+int images_prune(bool all, uint64_t *freed, struct err *e)
+{
+	return images_ask((const char *[]){ "prune", all ? "all=1" : NULL, NULL }, false,
+			  print_pruned, freed, e);
+}

@@ -12,6 +12,12 @@ struct json_object;
 int images_ask(const char *const *words, bool quiet, void (*fn)(void *arg, struct json_object *o),
 	       void *arg, struct err *e);
 
+/* For images_ask(): prints docker's lines "Untagged: ..." and "Deleted: ...". */
+void images_print_removed(void *arg, struct json_object *o);
+
+/* Removes what nothing refers to (`all`: what no instance uses), prints it and adds its bytes to `freed`. 0 or -errno. */
+int images_prune(bool all, uint64_t *freed, struct err *e);
+
 /* Fetches an image from its registry, with progress on stderr. `platform` may be NULL. 0 or -errno. */
 int images_pull(const char *image, const char *platform, struct err *e);
 

@@ -84,6 +84,12 @@ struct command {
 	enum opt_complete complete_args;
 };
 
+/* Members of a command whose words are one instance or image after the other. */
+#define ARGS_INSTANCES \
+	.args = "INSTANCE...", .min_args = 1, .max_args = -1, .complete_args = COMPLETE_INSTANCE
+#define ARGS_IMAGES \
+	.args = "IMAGE...", .min_args = 1, .max_args = -1, .complete_args = COMPLETE_IMAGE
+
 /* Parses argv[1..] by `opts` into `settings`. Moves the remaining words to the front of argv and
  * returns their number; -EINVAL with `e` set on anything unknown; -ECANCELED when --help was asked.
  */

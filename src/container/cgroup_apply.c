@@ -116,6 +116,41 @@ int cgroup_apply_cpuset(const struct cgroup_dir *d, const struct oci_resources *
 	return rc;
 }
 
+/* An idle group has no shares; 0 means unset. */
+int cgroup_apply_shares(const struct cgroup_dir *d, const struct oci_resources *r, const char *file,
+			uint64_t value, struct err *e)
+{
+	int rc = 0;
+
+	if (r->cpu.idle.set)
+		rc = cgroup_file_write(d, "cpu.idle", "cpu.idle", e, "%" PRId64, r->cpu.idle.v);
+	if (!rc && r->cpu.shares.set && r->cpu.shares.v && !(r->cpu.idle.set && r->cpu.idle.v))
+		rc = cgroup_file_write(d, file, "cpu.shares", e, "%" PRIu64, value);
+	return rc;
+}
+
+/* Reservations count too where the kernel can (5.7): otherwise a mapping within the limit dies by SIGBUS at its first
+ * touch instead of failing at mmap. */
+int cgroup_apply_hugetlb(const struct cgroup_dir *d, const struct oci_resources *r,
+			 const char *name, struct err *e)
+{
+	static const char *const kinds[] = { "", "rsvd." };
+	char file[96];
+	int rc = 0;
+
+	for (size_t i = 0; i < r->hugepages_n; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(kinds) && !rc; k++) {
+			const struct oci_hugepage_limit *h = &r->hugepages[i];
+
+			snprintf(file, sizeof(file), "hugetlb.%s.%s%s", h->page_size, kinds[k],
+				 name);
+			if (!*kinds[k] || cgroup_file_exists(d, file))
+				rc = cgroup_file_write(d, file, "hugepageLimits", e, "%" PRIu64,
+						       h->limit);
+		}
+	return rc;
+}
+
 static int apply_rdma(const struct cgroup *cg, const struct oci_resources *r, struct err *e)
 {
 	const struct cgroup_dir *d = cgroup_dir_of(cg, CGROUP_RDMA);

@@ -92,6 +92,11 @@ int cgroup_v2_apply(const struct cgroup *cg, const struct oci_resources *r, stru
 uint32_t cgroup_v2_enable(const char *mount, const char *path, uint32_t wanted);
 /* The same files on both versions. */
 int cgroup_apply_cpuset(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e);
+/* The same two on v1 and v2 but for the names of files and the scale of the value. */
+int cgroup_apply_shares(const struct cgroup_dir *d, const struct oci_resources *r, const char *file,
+			uint64_t value, struct err *e);
+int cgroup_apply_hugetlb(const struct cgroup_dir *d, const struct oci_resources *r,
+			 const char *name, struct err *e);
 /* All members; complains about those whose controller is nowhere. */
 int cgroup_apply(const struct cgroup *cg, const struct oci_resources *r, struct err *e);
 

@@ -130,14 +130,8 @@ static int apply_quota(const struct cgroup_dir *d, const struct oci_resources *r
 
 static int apply_cpu(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e)
 {
-	int rc = 0;
+	int rc = cgroup_apply_shares(d, r, "cpu.shares", (uint64_t)r->cpu.shares.v, e);
 
-	if (r->cpu.idle.set)
-		rc = cgroup_file_write(d, "cpu.idle", "cpu.idle", e, "%" PRId64, r->cpu.idle.v);
-	/* An idle group has no shares; 0 means unset. */
-	if (!rc && r->cpu.shares.set && r->cpu.shares.v && !(r->cpu.idle.set && r->cpu.idle.v))
-		rc = cgroup_file_write(d, "cpu.shares", "cpu.shares", e, "%" PRIu64,
-				       (uint64_t)r->cpu.shares.v);
 	if (!rc)
 		rc = apply_quota(d, r, e);
 	if (!rc && r->cpu.realtime_period.set && r->cpu.realtime_period.v)
@@ -215,25 +209,7 @@ static int apply_blkio(const struct cgroup_dir *d, const struct oci_resources *r
 
 static int apply_hugetlb(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e)
 {
-	char file[64];
-
-	for (size_t i = 0; i < r->hugepages_n; i++) {
-		const struct oci_hugepage_limit *h = &r->hugepages[i];
-
-		snprintf(file, sizeof(file), "hugetlb.%s.limit_in_bytes", h->page_size);
-		int rc = cgroup_file_write(d, file, "hugepageLimits", e, "%" PRIu64, h->limit);
-
-		if (rc)
-			return rc;
-		/* Reservations count too where the kernel can (5.7): otherwise a mapping within the limit
-		 * dies by SIGBUS at its first touch instead of failing at mmap. */
-		snprintf(file, sizeof(file), "hugetlb.%s.rsvd.limit_in_bytes", h->page_size);
-		if (cgroup_file_exists(d, file))
-			rc = cgroup_file_write(d, file, "hugepageLimits", e, "%" PRIu64, h->limit);
-		if (rc)
-			return rc;
-	}
-	return 0;
+	return cgroup_apply_hugetlb(d, r, "limit_in_bytes", e);
 }
 
 static int apply_network(const struct cgroup *cg, const struct oci_resources *r, struct err *e)

@@ -203,13 +203,9 @@ static int apply_bandwidth(const struct cgroup_dir *d, const struct oci_resource
 
 static int apply_cpu(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e)
 {
-	int rc = 0;
+	int rc = cgroup_apply_shares(d, r, "cpu.weight",
+				     cgroup_weight_of_shares((uint64_t)r->cpu.shares.v), e);
 
-	if (r->cpu.idle.set)
-		rc = cgroup_file_write(d, "cpu.idle", "cpu.idle", e, "%" PRId64, r->cpu.idle.v);
-	if (!rc && r->cpu.shares.set && r->cpu.shares.v && !(r->cpu.idle.set && r->cpu.idle.v))
-		rc = cgroup_file_write(d, "cpu.weight", "cpu.shares", e, "%" PRIu64,
-				       cgroup_weight_of_shares((uint64_t)r->cpu.shares.v));
 	if ((r->cpu.realtime_runtime.set && r->cpu.realtime_runtime.v) ||
 	    (r->cpu.realtime_period.set && r->cpu.realtime_period.v))
 		return not_on_v2("cpu.realtimeRuntime", e);
@@ -282,21 +278,7 @@ static int apply_pids(const struct cgroup_dir *d, const struct oci_resources *r,
 
 static int apply_hugetlb(const struct cgroup_dir *d, const struct oci_resources *r, struct err *e)
 {
-	char file[64];
-
-	for (size_t i = 0; i < r->hugepages_n; i++) {
-		const struct oci_hugepage_limit *h = &r->hugepages[i];
-
-		snprintf(file, sizeof(file), "hugetlb.%s.max", h->page_size);
-		int rc = cgroup_file_write(d, file, "hugepageLimits", e, "%" PRIu64, h->limit);
-
-		snprintf(file, sizeof(file), "hugetlb.%s.rsvd.max", h->page_size);
-		if (!rc && cgroup_file_exists(d, file))
-			rc = cgroup_file_write(d, file, "hugepageLimits", e, "%" PRIu64, h->limit);
-		if (rc)
-			return rc;
-	}
-	return 0;
+	return cgroup_apply_hugetlb(d, r, "max", e);
 }
 
 /* Files of the v2 directory by name, after all else so that they have the last word. */

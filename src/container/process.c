@@ -45,8 +45,10 @@
 #include "base/str.h"
 #include "container/process_int.h"
 #include "container/sync_int.h"
+#include "os/file.h"
 #include "os/sys.h"
 #include "wire/caps.h"
+#include "wire/passwd.h"
 
 static int set_rlimits(const struct oci_process *p, struct err *e)
 {
@@ -329,41 +331,22 @@ int process_find(struct process_setup *s, struct err *e)
 }
 
 /* The user's directory by /etc/passwd of the container; "/" when there is none. */
-static void find_home(uint32_t uid, char *home, size_t size)
+static void find_home(uint32_t uid, struct passwd_entry *entry)
 {
 	cleanup_fd int fd = open("/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	cleanup_with(buf_fini) struct buf text = BUF_INIT(1 << 20);
 	struct stat st;
-	char line[1024];
 
-	snprintf(home, size, "/");
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > 1 << 20)
-		return;
-	cleanup_fclose FILE *f = fdopen(fd, "re");
-
-	if (!f)
-		return;
-	steal_fd(&fd);
-	while (fgets(line, sizeof(line), f)) {
-		char *save = NULL, *field[7] = { NULL };
-		int n = 0;
-		uint64_t id;
-
-		line[strcspn(line, "\n")] = '\0';
-		save = line;
-		while (n < 7 && save)
-			field[n++] = strsep(&save, ":");
-		if (n == 7 && str_to_u64(field[2], &id) == 0 && id == uid && field[5][0] == '/') {
-			snprintf(home, size, "%s", field[5]);
-			return;
-		}
-	}
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || read_all(fd, &text) ||
+	    !passwd_find(buf_str(&text), text.len, NULL, uid, entry) || !entry->home[0])
+		snprintf(entry->home, sizeof(entry->home), "/");
 }
 
 static int make_env(struct process_setup *s, struct err *e)
 {
 	const struct oci_process *p = s->process;
 	size_t n = 0;
-	char home[512];
+	struct passwd_entry user;
 
 	s->env = calloc(p->env.n + 4, sizeof(char *));
 	if (!s->env)
@@ -371,8 +354,8 @@ static int make_env(struct process_setup *s, struct err *e)
 	for (; n < p->env.n; n++)
 		s->env[n] = (char *)(uintptr_t)p->env.v[n];
 	if (!env_get(p, "HOME")) {
-		find_home(p->uid, home, sizeof(home));
-		if (asprintf(&s->env[n], "HOME=%s", home) < 0)
+		find_home(p->uid, &user);
+		if (asprintf(&s->env[n], "HOME=%s", user.home) < 0)
 			return err_sys(e, -ENOMEM, "environment");
 		n++;
 	}

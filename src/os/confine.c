@@ -15,7 +15,10 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -165,4 +168,23 @@ int confine_self(const struct confine *c, struct err *e)
 		return err_sys(e, r, "confinement: capabilities");
 	r = c->calls && !SANITIZED ? filter_calls(c->calls, c->calls_n, NULL, 0) : 0;
 	return r ? err_sys(e, r, "confinement: seccomp") : 0;
+}
+
+void helper_die(const char *fmt, ...)
+{
+	char line[2048];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line) - 1, fmt, ap);
+	va_end(ap);
+	/* The parent reads the last line: a name with a newline in it must not make two. */
+	for (char *p = line; *p; p++)
+		*p = (unsigned char)*p < ' ' ? '?' : *p;
+	size_t n = strlen(line);
+
+	line[n++] = '\n';
+	if (write(2, line, n) < 0)
+		_exit(2);
+	_exit(1);
 }

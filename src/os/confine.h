@@ -27,3 +27,6 @@ int confine_self(const struct confine *c, struct err *e);
 /* The calling thread, which has no_new_privs, makes only these system calls from here on, and where `requests` is given
  * of ioctls only these; anything else ends the process. Threads that it starts inherit that. 0 or -errno. */
 int confine_thread(const int *calls, size_t calls_n, const uint32_t *requests, size_t requests_n);
+
+/* A helper's last word, as one line on stderr, which its parent makes an error of; exits with 1. */
+void helper_die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));

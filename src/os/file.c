@@ -78,6 +78,37 @@ int read_all(int fd, struct buf *b)
 	}
 }
 
+enum { LINES_PIECE = 65536 };
+
+int read_lines(int fd, struct buf *b, int (*fn)(void *arg, const char *line, size_t n), void *arg)
+{
+	for (;;) {
+		char *room = buf_reserve(b, LINES_PIECE);
+
+		if (!room) {
+			buf_clear(b);
+			continue;
+		}
+		ssize_t n = read(fd, room, LINES_PIECE);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : 0;
+		buf_commit(b, (size_t)n);
+		size_t done = 0;
+		int r = 0;
+
+		for (char *nl; !r && (nl = memchr(b->data + done, '\n', b->len - done));) {
+			r = fn(arg, b->data + done, (size_t)(nl - b->data) - done);
+			done = (size_t)(nl - b->data) + 1;
+		}
+		buf_consume(b, done);
+		if (r)
+			return r;
+	}
+}
+
 int file_read(int dirfd, const char *path, struct buf *b)
 {
 	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);

@@ -15,6 +15,10 @@ int write_full(int fd, const void *p, size_t n);
  * maximum). */
 int read_all(int fd, struct buf *b);
 
+/* Hands out each whole line (without its newline) of what `fd` has now; a rest stays in `b`, and a line longer than
+ * `b` may get is dropped. 0 at the end, what `fn` returned when that is not 0, or -errno. */
+int read_lines(int fd, struct buf *b, int (*fn)(void *arg, const char *line, size_t n), void *arg);
+
 /* Appends the file's content; `path` is relative to `dirfd` (or AT_FDCWD). 0 or -errno. */
 int file_read(int dirfd, const char *path, struct buf *b);
 

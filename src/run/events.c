@@ -111,8 +111,9 @@ static int64_t to_ns(struct timespec t)
 	return t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static int one_line(struct reader *r, const char *p, size_t n)
+static int one_line(void *arg, const char *p, size_t n)
 {
+	struct reader *r = arg;
 	/* The last member of every line, written by us: no need to parse all of it. */
 	static const char key[] = "\"timeNano\":";
 	const char *at = NULL;
@@ -131,31 +132,7 @@ static int one_line(struct reader *r, const char *p, size_t n)
 
 static int drain(struct reader *r)
 {
-	for (;;) {
-		char *room = buf_reserve(&r->in, 65536);
-
-		if (!room) {
-			buf_clear(&r->in);
-			continue;
-		}
-		ssize_t n = read(r->fd, room, 65536);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : 0;
-		buf_commit(&r->in, (size_t)n);
-		size_t done = 0;
-
-		for (char *nl; (nl = memchr(r->in.data + done, '\n', r->in.len - done));) {
-			int s = one_line(r, r->in.data + done, (size_t)(nl - r->in.data) - done);
-
-			done = (size_t)(nl - r->in.data) + 1;
-			if (s)
-				return s;
-		}
-		buf_consume(&r->in, done);
-	}
+	return read_lines(r->fd, &r->in, one_line, r);
 }
 
 static int read_file(struct reader *r, const char *path)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "os/file.h"
 #include "run/log.h"
 
 enum { CHUNK = 65536, JSON_LINE_MAX = 1 << 20 };
@@ -107,8 +108,9 @@ static int seek_tail(struct log_reader *r, unsigned int *nth, unsigned int rotat
 	}
 }
 
-static int line(struct log_reader *r, const char *p, size_t n)
+static int line(void *arg, const char *p, size_t n)
 {
+	struct log_reader *r = arg;
 	const struct log_filter *w = &r->want;
 	struct logline l;
 
@@ -127,34 +129,7 @@ static int line(struct log_reader *r, const char *p, size_t n)
 /* Everything that the open file has now. */
 static int drain(struct log_reader *r)
 {
-	for (;;) {
-		char *room = buf_reserve(&r->in, CHUNK);
-
-		if (!room) {
-			/* No newline in a megabyte: no log of ours. */
-			buf_clear(&r->in);
-			continue;
-		}
-		ssize_t n = read(r->fd, room, CHUNK);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : 0;
-		buf_commit(&r->in, (size_t)n);
-		size_t done = 0;
-
-		for (char *nl; (nl = memchr(r->in.data + done, '\n', r->in.len - done));) {
-			int s = line(r, r->in.data + done, (size_t)(nl - r->in.data) - done);
-
-			done = (size_t)(nl - r->in.data) + 1;
-			if (s) {
-				buf_consume(&r->in, done);
-				return s;
-			}
-		}
-		buf_consume(&r->in, done);
-	}
+	return read_lines(r->fd, &r->in, line, r);
 }
 
 int log_reader_open(struct log_reader *r, const char *path, const struct log_filter *want,

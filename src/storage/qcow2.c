@@ -351,28 +351,41 @@ static int read_data(struct qcow2 *q, uint64_t at, const struct iovec *iov, int 
 	return iov_pread(q->fd, at, part, iov_slice(iov, n, skip, len, part), len);
 }
 
+/* What of a request lies in one cluster, and where that is in the file. */
+struct extent {
+	enum qcow2_kind kind;
+	bool owned;
+	uint64_t at;
+	size_t len;
+};
+
+static int find_extent(struct qcow2 *q, uint64_t offset, size_t len, struct extent *x)
+{
+	uint64_t in_cluster = offset & (q->cluster - 1);
+	int r = look_up(q, offset, &x->kind, &x->at, &x->owned);
+
+	x->at += in_cluster;
+	x->len = (size_t)MIN((uint64_t)len, q->cluster - in_cluster);
+	return r;
+}
+
 static int qcow2_readv(struct block *b, uint64_t offset, const struct iovec *iov, int n, size_t len)
 {
 	struct qcow2 *q = qcow2_of(b);
 	size_t done = 0;
+	struct extent x;
 	int r = 0;
 
-	while (done < len && r == 0) {
-		uint64_t in_cluster = (offset + done) & (q->cluster - 1), at;
-		size_t part = (size_t)MIN((uint64_t)(len - done), q->cluster - in_cluster);
-		enum qcow2_kind kind;
-		bool owned;
-
-		r = look_up(q, offset + done, &kind, &at, &owned);
+	for (; done < len && r == 0; done += x.len) {
+		r = find_extent(q, offset + done, len - done, &x);
 		if (r < 0)
 			break;
-		if (kind == QCOW2_DATA)
-			r = read_data(q, at + in_cluster, iov, n, done, part);
-		else if (kind == QCOW2_ZERO)
-			iov_zero(iov, n, done, part);
+		if (x.kind == QCOW2_DATA)
+			r = read_data(q, x.at, iov, n, done, x.len);
+		else if (x.kind == QCOW2_ZERO)
+			iov_zero(iov, n, done, x.len);
 		else
-			r = read_backing(q, offset + done, iov, n, done, part);
-		done += part;
+			r = read_backing(q, offset + done, iov, n, done, x.len);
 	}
 	return r;
 }
@@ -448,22 +461,17 @@ static int qcow2_writev(struct block *b, uint64_t offset, const struct iovec *io
 {
 	struct qcow2 *q = qcow2_of(b);
 	size_t done = 0;
+	struct extent x;
 	int r = 0;
 
-	while (done < len && r == 0) {
-		uint64_t in_cluster = (offset + done) & (q->cluster - 1), at;
-		size_t part = (size_t)MIN((uint64_t)(len - done), q->cluster - in_cluster);
-		enum qcow2_kind kind;
-		bool owned;
-
-		r = look_up(q, offset + done, &kind, &at, &owned);
+	for (; done < len && r == 0; done += x.len) {
+		r = find_extent(q, offset + done, len - done, &x);
 		if (r < 0)
 			break;
-		if (kind == QCOW2_DATA && owned)
-			r = write_in_place(q, at + in_cluster, iov, n, done, part);
+		if (x.kind == QCOW2_DATA && x.owned)
+			r = write_in_place(q, x.at, iov, n, done, x.len);
 		else
-			r = write_new(q, offset + done, iov, n, done, part);
-		done += part;
+			r = write_new(q, offset + done, iov, n, done, x.len);
 	}
 	return r;
 }

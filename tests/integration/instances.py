@@ -244,7 +244,7 @@ def guest_kernels(wall, request):
     return found
 
 
-def eventually(check, seconds=10, step=0.02):
+def eventually(check, seconds=30, step=0.02):
     """The first true value of `check`, or its last."""
     end = time.monotonic() + seconds * SLOW
     while True:

@@ -70,27 +70,12 @@ struct answer {
 	int write_error;
 };
 
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
-{
-	char line[1024];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	for (char *p = line; *p; p++)
-		*p = (unsigned char)*p < ' ' ? ' ' : *p;
-	if (write(2, line, strlen(line)) < 0)
-		_exit(2);
-	_exit(1);
-}
-
 static int descriptor(const char *s)
 {
 	uint64_t n;
 
 	if (str_to_u64(s, &n) || n > 1 << 20 || fcntl((int)n, F_GETFD) < 0)
-		die("'%s' is not an open descriptor", s);
+		helper_die("'%s' is not an open descriptor", s);
 	return (int)n;
 }
 
@@ -101,7 +86,7 @@ static void read_text(struct buf *b, const char *s)
 
 	*b = (struct buf)BUF_INIT(512u << 10);
 	if (read_all(fd, b))
-		die("a certificate cannot be read");
+		helper_die("a certificate cannot be read");
 	close(fd);
 }
 
@@ -113,7 +98,7 @@ static void read_request(struct request *r)
 		.method = "GET", .max = UINT64_MAX, .body = -1, .source = -1, .counter = -1
 	};
 	if (read_all(0, &b) || !b.data)
-		die("no request");
+		helper_die("no request");
 	for (char *save = NULL, *line = strtok_r(b.data, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save)) {
 		char *v = strchr(line, ' ');
@@ -155,13 +140,13 @@ static void read_request(struct request *r)
 			r->has_upload = str_to_u64(v, &r->upload) == 0;
 	}
 	if (!r->url)
-		die("no url");
+		helper_die("no url");
 }
 
 static void count(const struct request *r, uint64_t n)
 {
 	if (r->counter >= 0 && pwrite(r->counter, &n, sizeof(n), 0) != sizeof(n))
-		die("counter: %s", strerrordesc_np(errno));
+		helper_die("counter: %s", strerrordesc_np(errno));
 }
 
 static size_t on_body(char *p, size_t one, size_t n, void *data)
@@ -257,7 +242,7 @@ static void blob(CURL *c, CURLoption option, const struct buf *text)
 	struct curl_blob b = { text->data, text->len, CURL_BLOB_NOCOPY };
 
 	if (text->len && curl_easy_setopt(c, option, &b) != CURLE_OK)
-		die("libcurl does not take the registry's certificates");
+		helper_die("libcurl does not take the registry's certificates");
 }
 
 static CURL *new_handle(const struct request *r, const char *url)
@@ -265,7 +250,7 @@ static CURL *new_handle(const struct request *r, const char *url)
 	CURL *c = curl_easy_init();
 
 	if (!c)
-		die("out of memory");
+		helper_die("out of memory");
 	curl_easy_setopt(c, CURLOPT_URL, url);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "warren");
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -372,14 +357,14 @@ static void get_token(struct request *r, const struct challenge *ch)
 	long status = 0;
 
 	if (!r->insecure && !str_after(ch->realm, "https://"))
-		die("the registry wants its token fetched from '%s', which is not HTTPS",
-		    ch->realm);
+		helper_die("the registry wants its token fetched from '%s', which is not HTTPS",
+			   ch->realm);
 	c = new_handle(r, ch->realm);
 	char *service = curl_easy_escape(c, ch->service, 0), *what = curl_easy_escape(c, scope, 0);
 	char *identity = curl_easy_escape(c, r->identity ? r->identity : "", 0);
 
 	if (!service || !what || !identity)
-		die("out of memory");
+		helper_die("out of memory");
 	if (r->identity) {
 		snprintf(form, sizeof(form),
 			 "grant_type=refresh_token&service=%s&scope=%s&client_id=warren&"
@@ -403,13 +388,14 @@ static void get_token(struct request *r, const struct challenge *ch)
 	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_cleanup(c);
 	if (code != CURLE_OK)
-		die("token from '%s': %s", ch->realm, curl_easy_strerror(code));
+		helper_die("token from '%s': %s", ch->realm, curl_easy_strerror(code));
 	if (status == 401 || status == 403)
-		die("token from '%s': user or password is wrong (HTTP %ld)", ch->realm, status);
+		helper_die("token from '%s': user or password is wrong (HTTP %ld)", ch->realm,
+			   status);
 	if (status < 200 || status > 299)
-		die("token from '%s': HTTP %ld", ch->realm, status);
+		helper_die("token from '%s': HTTP %ld", ch->realm, status);
 	if (token_parse(buf_str(&body), body.len, r->bearer, sizeof(r->bearer), &e))
-		die("token from '%s': %s", ch->realm, e.msg);
+		helper_die("token from '%s': %s", ch->realm, e.msg);
 	printf("bearer %s\n", r->bearer);
 }
 
@@ -422,7 +408,7 @@ static bool answer_challenge(struct request *r, const struct answer *a)
 	if (!*a->challenge)
 		return false;
 	if (challenge_parse(a->challenge, &ch, &e))
-		die("%s", e.msg);
+		helper_die("%s", e.msg);
 	if (ch.bearer) {
 		get_token(r, &ch);
 		return true;
@@ -469,10 +455,10 @@ static void run(struct request *r, struct answer *a)
 	for (int n = 1;; n++) {
 		code = ask(r, a);
 		if (a->too_much)
-			die("the body is longer than the %llu bytes that it should have",
-			    (unsigned long long)(r->has_size ? r->size : r->max));
+			helper_die("the body is longer than the %llu bytes that it should have",
+				   (unsigned long long)(r->has_size ? r->size : r->max));
 		if (a->write_error)
-			die("write the body: %s", strerrordesc_np(-a->write_error));
+			helper_die("write the body: %s", strerrordesc_np(-a->write_error));
 		if (code == CURLE_OK && a->status == 401 && !asked) {
 			/* A token that was handed to us may have run out. */
 			r->bearer[0] = '\0';
@@ -487,15 +473,15 @@ static void run(struct request *r, struct answer *a)
 			code = CURLE_PARTIAL_FILE;
 		/* Part of the body is out: only a server that goes on from there helps. */
 		if (a->got && code == CURLE_OK && a->status == 416)
-			die("the server does not go on where it broke off");
+			helper_die("the server does not go on where it broke off");
 		if (n >= TRIES || !worth_another_try(a, code))
 			break;
 		wait_before(n);
 	}
 	if (code == CURLE_PARTIAL_FILE)
-		die("the body ended after %llu bytes", (unsigned long long)a->got);
+		helper_die("the body ended after %llu bytes", (unsigned long long)a->got);
 	if (code != CURLE_OK)
-		die("%s", curl_easy_strerror(code));
+		helper_die("%s", curl_easy_strerror(code));
 }
 
 /* Configuration, certificates, name service. */
@@ -568,9 +554,9 @@ static void confine(void)
 	    (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
 	     setresuid(65534, 65534, 65534) < 0) &&
 	    errno != EPERM && errno != EINVAL)
-		die("give up root: %s", strerrordesc_np(errno));
+		helper_die("give up root: %s", strerrordesc_np(errno));
 	if (confine_self(&c, &e))
-		die("%s", e.msg);
+		helper_die("%s", e.msg);
 	for (size_t i = 0; i < c.readable_n; i++)
 		close(open_dirs[i]);
 }
@@ -596,7 +582,7 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	read_request(&r);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT))
-		die("libcurl does not start");
+		helper_die("libcurl does not start");
 	confine();
 	a.r = &r;
 	a.other = (struct buf)BUF_INIT(MESSAGE_MAX);

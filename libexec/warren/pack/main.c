@@ -42,25 +42,10 @@ struct pack {
 	char *buffer;
 };
 
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
-{
-	char line[2048];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	for (char *p = line; *p; p++)
-		*p = *p == '\n' ? '?' : *p;
-	if (write(2, line, strlen(line)) < 0)
-		_exit(2);
-	_exit(1);
-}
-
 static void check(const struct pack *p, int r)
 {
 	if (r < ARCHIVE_WARN)
-		die("'%s': %s", p->path, archive_error_string(p->out));
+		helper_die("'%s': %s", p->path, archive_error_string(p->out));
 }
 
 static struct archive_entry *new_entry(const struct pack *p, const struct stat *st)
@@ -68,7 +53,7 @@ static struct archive_entry *new_entry(const struct pack *p, const struct stat *
 	struct archive_entry *e = archive_entry_new();
 
 	if (!e)
-		die("out of memory");
+		helper_die("out of memory");
 	archive_entry_copy_stat(e, st);
 	/* Whole seconds, as image layers have them: fractions would cost a header each. */
 	archive_entry_set_mtime(e, st->st_mtime, 0);
@@ -86,7 +71,7 @@ static void put_whiteout(struct pack *p, const char *dir, const char *name)
 	struct archive_entry *e = archive_entry_new();
 
 	if (!e)
-		die("out of memory");
+		helper_die("out of memory");
 	snprintf(full, sizeof(full), "%s%s.wh.%s", dir, *dir ? "/" : "", name);
 	archive_entry_copy_pathname(e, full);
 	archive_entry_set_filetype(e, AE_IFREG);
@@ -139,11 +124,11 @@ static void put_content(struct pack *p, int fd, int64_t left)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			die("'%s': read: %s", p->path, strerrordesc_np(errno));
+			helper_die("'%s': read: %s", p->path, strerrordesc_np(errno));
 		if (n == 0)
 			return;
 		if (archive_write_data(p->out, p->buffer, (size_t)n) < 0)
-			die("'%s': %s", p->path, archive_error_string(p->out));
+			helper_die("'%s': %s", p->path, archive_error_string(p->out));
 		left -= n;
 	}
 }
@@ -155,7 +140,8 @@ static void put_file(struct pack *p, int dir, const char *name, const struct sta
 	struct stat now;
 
 	if (fd < 0 || fstat(fd, &now) < 0 || now.st_ino != st->st_ino)
-		die("'%s': %s", p->path, fd < 0 ? strerrordesc_np(errno) : "changed meanwhile");
+		helper_die("'%s': %s", p->path,
+			   fd < 0 ? strerrordesc_np(errno) : "changed meanwhile");
 	add_attributes(p, fd, e);
 	archive_entry_linkify(p->links, &e, &spare);
 	bool whole = !archive_entry_hardlink(e);
@@ -173,7 +159,7 @@ static void put_link(struct pack *p, int dir, const char *name, const struct sta
 	struct archive_entry *e = new_entry(p, st);
 
 	if (n < 0)
-		die("'%s': %s", p->path, strerrordesc_np(errno));
+		helper_die("'%s': %s", p->path, strerrordesc_np(errno));
 	target[n] = '\0';
 	archive_entry_copy_symlink(e, target);
 	check(p, archive_write_header(p->out, e));
@@ -200,9 +186,9 @@ static void put_name(struct pack *p, int dir, const char *name, int depth)
 	struct stat st;
 
 	if (len + strlen(name) + 2 > sizeof(p->path))
-		die("'%.64s...': name too long", p->path);
+		helper_die("'%.64s...': name too long", p->path);
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		die("'%s/%s': %s", p->path, name, strerrordesc_np(errno));
+		helper_die("'%s/%s': %s", p->path, name, strerrordesc_np(errno));
 	if (p->layer && S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0)) {
 		put_whiteout(p, p->path, name);
 		return;
@@ -215,7 +201,7 @@ static void put_name(struct pack *p, int dir, const char *name, int depth)
 					   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 		if (fd < 0)
-			die("'%s': %s", p->path, strerrordesc_np(errno));
+			helper_die("'%s': %s", p->path, strerrordesc_np(errno));
 		put_directory(p, fd, &st, depth);
 	} else if (S_ISREG(st.st_mode)) {
 		put_file(p, dir, name, &st);
@@ -241,10 +227,11 @@ static void put_directory(struct pack *p, int fd, const struct stat *st, int dep
 	struct dirent **names;
 
 	if (depth > DEPTH_MAX)
-		die("'%.64s...': more than %d directories deep", p->path, DEPTH_MAX);
+		helper_die("'%.64s...': more than %d directories deep", p->path, DEPTH_MAX);
 	if (p->layer && attribute_is(fd, "redirect", 0))
-		die("'%s': a renamed directory of a lower layer, which no image layer can say",
-		    p->path);
+		helper_die(
+			"'%s': a renamed directory of a lower layer, which no image layer can say",
+			p->path);
 	add_attributes(p, fd, e);
 	/* The root's own entry would set the mode of the image's root: only a whole tree says it. */
 	if (*p->path || !p->layer)
@@ -255,7 +242,7 @@ static void put_directory(struct pack *p, int fd, const struct stat *st, int dep
 	int n = scandirat(fd, ".", &names, NULL, by_name);
 
 	if (n < 0)
-		die("'%s': %s", p->path, strerrordesc_np(errno));
+		helper_die("'%s': %s", p->path, strerrordesc_np(errno));
 	for (int i = 0; i < n; i++) {
 		if (!streq(names[i]->d_name, ".") && !streq(names[i]->d_name, ".."))
 			put_name(p, fd, names[i]->d_name, depth + 1);
@@ -286,7 +273,7 @@ static void confine(int dir)
 	struct err e = ERR_INIT;
 
 	if (confine_self(&c, &e))
-		die("%s", e.msg);
+		helper_die("%s", e.msg);
 }
 
 int main(int argc, char **argv)
@@ -298,7 +285,7 @@ int main(int argc, char **argv)
 
 	if (argc != 3 || (!p.layer && !streq(argv[1], "tree")) || str_to_u64(argv[2], &fd) ||
 	    fd > 1 << 20 || fstat((int)fd, &st) < 0 || !S_ISDIR(st.st_mode))
-		die("usage: warren-pack layer|tree DIR >archive");
+		helper_die("usage: warren-pack layer|tree DIR >archive");
 	/* A descriptor a level. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
@@ -308,7 +295,7 @@ int main(int argc, char **argv)
 	p.links = archive_entry_linkresolver_new();
 	p.buffer = malloc(VALUE_MAX);
 	if (!p.out || !p.links || !p.buffer)
-		die("out of memory");
+		helper_die("out of memory");
 	if (!setlocale(LC_CTYPE, "C.UTF-8"))
 		setlocale(LC_CTYPE, "en_US.UTF-8");
 	confine((int)fd);
@@ -317,9 +304,9 @@ int main(int argc, char **argv)
 	archive_write_set_bytes_per_block(p.out, 1 << 20);
 	archive_write_set_bytes_in_last_block(p.out, 1);
 	if (archive_write_open_fd(p.out, 1) != ARCHIVE_OK)
-		die("%s", archive_error_string(p.out));
+		helper_die("%s", archive_error_string(p.out));
 	put_directory(&p, (int)fd, &st, 0);
 	if (archive_write_close(p.out) != ARCHIVE_OK)
-		die("%s", archive_error_string(p.out));
+		helper_die("%s", archive_error_string(p.out));
 	_exit(0);
 }

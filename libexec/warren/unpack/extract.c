@@ -49,7 +49,7 @@ struct extract {
 
 static void __attribute__((noreturn)) fail(const struct extract *x, const char *what)
 {
-	die("entry '%s': %s: %s", x->name, what, strerrordesc_np(errno));
+	helper_die("entry '%s': %s: %s", x->name, what, strerrordesc_np(errno));
 }
 
 /* Some writers (umoci's insert) leave out the padding behind the last file. It is added here, behind the
@@ -73,8 +73,8 @@ static void owner_of(const struct extract *x, uid_t *uid, gid_t *gid)
 	int64_t u = archive_entry_uid(x->entry), g = archive_entry_gid(x->entry);
 
 	if (u < 0 || u >= UINT32_MAX || g < 0 || g >= UINT32_MAX)
-		die("entry '%s': owner %lld:%lld is out of range", x->name, (long long)u,
-		    (long long)g);
+		helper_die("entry '%s': owner %lld:%lld is out of range", x->name, (long long)u,
+			   (long long)g);
 	*uid = (uid_t)u;
 	*gid = (gid_t)g;
 }
@@ -91,9 +91,10 @@ static void give(const struct extract *x, int fd, const char *name, int flags)
 		return;
 	if (fchownat(fd, name, uid, gid, flags) < 0) {
 		if (errno == EINVAL)
-			die("entry '%s': owner %u:%u has no place in this user's id range (see "
-			    "/etc/subuid)",
-			    x->name, uid, gid);
+			helper_die(
+				"entry '%s': owner %u:%u has no place in this user's id range (see "
+				"/etc/subuid)",
+				x->name, uid, gid);
 		fail(x, "owner");
 	}
 }
@@ -155,19 +156,21 @@ static void write_content(struct extract *x, int fd)
 	int r;
 
 	if (size < 0 || (uint64_t)size > x->o->max)
-		die("entry '%s': size %lld is more than the %llu that may come out (free disk "
-		    "space, or WARREN_UNPACK_MAX)",
-		    x->name, (long long)size, (unsigned long long)x->o->max);
+		helper_die(
+			"entry '%s': size %lld is more than the %llu that may come out (free disk "
+			"space, or WARREN_UNPACK_MAX)",
+			x->name, (long long)size, (unsigned long long)x->o->max);
 	x->c->bytes += (uint64_t)size;
 	if (x->c->bytes > x->o->max)
-		die("entry '%s': files of more than %llu bytes in all (free disk space, or "
-		    "WARREN_UNPACK_MAX)",
-		    x->name, (unsigned long long)x->o->max);
+		helper_die("entry '%s': files of more than %llu bytes in all (free disk space, or "
+			   "WARREN_UNPACK_MAX)",
+			   x->name, (unsigned long long)x->o->max);
 	while ((r = archive_read_data_block(x->tar, &p, &n, &at)) == ARCHIVE_OK) {
 		if (at < end || at > size || n > (uint64_t)(size - at))
-			die("entry '%s': sparse map: a piece at %lld, %zu bytes, is out of order "
-			    "or beyond the size %lld",
-			    x->name, (long long)at, n, (long long)size);
+			helper_die("entry '%s': sparse map: a piece at %lld, %zu bytes, is out of "
+				   "order "
+				   "or beyond the size %lld",
+				   x->name, (long long)at, n, (long long)size);
 		for (size_t done = 0; done < n;) {
 			ssize_t w = pwrite(fd, (const char *)p + done, n - done,
 					   at + (int64_t)done);
@@ -179,7 +182,7 @@ static void write_content(struct extract *x, int fd)
 		end = at + (int64_t)n;
 	}
 	if (r != ARCHIVE_EOF)
-		die("entry '%s': content: %s", x->name, archive_error_string(x->tar));
+		helper_die("entry '%s': content: %s", x->name, archive_error_string(x->tar));
 	if (end < size && ftruncate(fd, size) < 0)
 		fail(x, "size");
 }
@@ -218,13 +221,13 @@ static void remember_time(struct extract *x)
 		x->times_cap = x->times_cap ? x->times_cap * 2 : 256;
 		x->times = realloc(x->times, x->times_cap * sizeof(*x->times));
 		if (!x->times)
-			die("out of memory");
+			helper_die("out of memory");
 	}
 	snprintf(path, sizeof(path), "%s%s%s", x->at.dir, *x->at.dir ? "/" : "", x->at.base);
 	char *copy = strdup(path);
 
 	if (!copy)
-		die("out of memory");
+		helper_die("out of memory");
 	x->times[x->times_n++] = (struct dir_time){ copy, mtime_of(x) };
 }
 
@@ -270,9 +273,9 @@ static void make_symlink(struct extract *x)
 	const struct timespec t[2] = { { 0, UTIME_OMIT }, mtime_of(x) };
 
 	if (!target || !*target)
-		die("entry '%s': symbolic link without a target", x->name);
+		helper_die("entry '%s': symbolic link without a target", x->name);
 	if (strlen(target) > 4095)
-		die("entry '%s': link target longer than 4095 bytes", x->name);
+		helper_die("entry '%s': link target longer than 4095 bytes", x->name);
 	if (symlinkat(target, x->at.parent, x->at.base) < 0) {
 		if (errno != EEXIST)
 			fail(x, "create");
@@ -292,10 +295,10 @@ static void make_hardlink(struct extract *x, const char *target)
 	cleanup_fd int fd = place_target(&x->at, x->name, target, base);
 
 	if (fd < 0 || fstatat(fd, base, &to, AT_SYMLINK_NOFOLLOW) < 0)
-		die("entry '%s': hard link to '%s', which is not in this archive before it",
-		    x->name, target);
+		helper_die("entry '%s': hard link to '%s', which is not in this archive before it",
+			   x->name, target);
 	if (S_ISDIR(to.st_mode) || is_whiteout(&to))
-		die("entry '%s': hard link to '%s', which is no file", x->name, target);
+		helper_die("entry '%s': hard link to '%s', which is no file", x->name, target);
 	if (fstatat(x->at.parent, x->at.base, &old, AT_SYMLINK_NOFOLLOW) == 0) {
 		if (old.st_ino == to.st_ino)
 			return;
@@ -351,7 +354,7 @@ static bool whiteout(struct extract *x)
 	if (str_after(name, ".wh."))
 		return true;
 	if (!*name || streq(name, ".") || streq(name, ".."))
-		die("entry '%s': whiteout of '%s'", x->name, name);
+		helper_die("entry '%s': whiteout of '%s'", x->name, name);
 	if (fstatat(x->at.parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		/* This layer has the name itself, which hides those below already; a directory must
 		 * not let them shine through. */
@@ -371,12 +374,13 @@ static void one_entry(struct extract *x)
 
 	x->name = archive_entry_pathname(x->entry);
 	if (!x->name)
-		die("entry %llu: its name cannot be read", (unsigned long long)x->c->entries);
+		helper_die("entry %llu: its name cannot be read",
+			   (unsigned long long)x->c->entries);
 	if (!*x->name)
-		die("entry %llu: empty name", (unsigned long long)x->c->entries);
+		helper_die("entry %llu: empty name", (unsigned long long)x->c->entries);
 	place_find(&x->at, "path", x->name);
 	if (!*x->at.base && (target || type != AE_IFDIR))
-		die("entry '%s': replaces the root directory", x->name);
+		helper_die("entry '%s': replaces the root directory", x->name);
 	if (whiteout(x))
 		return;
 	if (target)
@@ -392,7 +396,7 @@ static void one_entry(struct extract *x)
 	else if (type == AE_IFCHR || type == AE_IFBLK || type == AE_IFSOCK)
 		x->c->devices++;
 	else
-		die("entry '%s': of a kind that is not known here", x->name);
+		helper_die("entry '%s': of a kind that is not known here", x->name);
 }
 
 static void set_times(struct extract *x)
@@ -412,11 +416,11 @@ static struct archive *open_tar(struct stream *s)
 	struct archive *tar = archive_read_new();
 
 	if (!tar)
-		die("out of memory");
+		helper_die("out of memory");
 	archive_read_support_format_tar(tar);
 	archive_read_support_format_empty(tar);
 	if (archive_read_open(tar, s, NULL, feed, NULL) != ARCHIVE_OK)
-		die("tar: %s", archive_error_string(tar));
+		helper_die("tar: %s", archive_error_string(tar));
 	return tar;
 }
 
@@ -446,10 +450,10 @@ const char *kind_of(struct stream *s)
 		return "rootfs";
 	}
 	if (r < ARCHIVE_WARN)
-		die("tar: %s", archive_error_string(tar));
+		helper_die("tar: %s", archive_error_string(tar));
 	if (any)
 		return "rootfs";
-	die("empty: %llu bytes hold no tar archive", (unsigned long long)s->in_bytes);
+	helper_die("empty: %llu bytes hold no tar archive", (unsigned long long)s->in_bytes);
 }
 
 void extract_all(struct stream *s, const struct options *o, struct counts *c)
@@ -460,11 +464,11 @@ void extract_all(struct stream *s, const struct options *o, struct counts *c)
 	place_init(&x.at, o->dir);
 	while ((r = archive_read_next_header(x.tar, &x.entry)) != ARCHIVE_EOF) {
 		if (r < ARCHIVE_WARN)
-			die("tar: entry %llu%s%s: %s", (unsigned long long)c->entries + 1,
-			    x.name ? ", after " : "", x.name ? x.name : "",
-			    archive_error_string(x.tar));
+			helper_die("tar: entry %llu%s%s: %s", (unsigned long long)c->entries + 1,
+				   x.name ? ", after " : "", x.name ? x.name : "",
+				   archive_error_string(x.tar));
 		if (++c->entries > ENTRIES_MAX)
-			die("more than %d entries", ENTRIES_MAX);
+			helper_die("more than %d entries", ENTRIES_MAX);
 		one_entry(&x);
 	}
 	set_times(&x);

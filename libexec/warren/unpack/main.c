@@ -32,25 +32,6 @@
 /* Address space; the windows of zstd (128 MB) and xz (64 MB) fit. */
 #define MEMORY_MAX (512ull << 20)
 
-void die(const char *fmt, ...)
-{
-	char line[2048];
-	va_list ap;
-
-	va_start(ap, fmt);
-	int n = vsnprintf(line, sizeof(line), fmt, ap);
-
-	va_end(ap);
-	n = n < 0 ? 0 : n;
-	n = n > (int)sizeof(line) - 1 ? (int)sizeof(line) - 1 : n;
-	/* The parent reads the last line: a name with a newline must not make two. */
-	for (int i = 0; i < n; i++)
-		line[i] = line[i] == '\n' ? '?' : line[i];
-	if (write(2, line, (size_t)n) < 0)
-		_exit(2);
-	_exit(1);
-}
-
 static void confine(const struct options *o)
 {
 	static const int calls[] = {
@@ -76,7 +57,7 @@ static void confine(const struct options *o)
 	struct err e = ERR_INIT;
 
 	if (confine_self(&c, &e))
-		die("%s", e.msg);
+		helper_die("%s", e.msg);
 }
 
 static int descriptor(const char *s)
@@ -84,7 +65,7 @@ static int descriptor(const char *s)
 	int64_t n;
 
 	if (str_to_i64(s, &n) || n < -1 || n > 1 << 20 || (n >= 0 && fcntl((int)n, F_GETFD) < 0))
-		die("'%s' is not an open descriptor", s);
+		helper_die("'%s' is not an open descriptor", s);
 	return (int)n;
 }
 
@@ -99,8 +80,9 @@ int main(int argc, char **argv)
 	if (argc < 6 ||
 	    (!streq(argv[1], "layer") && !streq(argv[1], "files") && !streq(argv[1], "kind")) ||
 	    str_to_u64(argv[5], &o.max))
-		die("usage: warren-unpack layer|files|kind DIR COPY PLAIN MAXIMUM [one-id] [whole] "
-		    "<archive");
+		helper_die("usage: warren-unpack layer|files|kind DIR COPY PLAIN MAXIMUM [one-id] "
+			   "[whole] "
+			   "<archive");
 	o.files = streq(argv[1], "files");
 	o.dir = descriptor(argv[2]);
 	o.copy = descriptor(argv[3]);
@@ -127,9 +109,9 @@ int main(int argc, char **argv)
 	extract_all(&s, &o, &c);
 	stream_drain(&s);
 	if (s.out_bytes == 0 && !o.files)
-		die("empty: %llu bytes hold no tar archive", (unsigned long long)s.in_bytes);
+		helper_die("empty: %llu bytes hold no tar archive", (unsigned long long)s.in_bytes);
 	if (o.whole && (s.zeros < 1024 || s.out_bytes % 512))
-		die("truncated: the tar archive has no end mark");
+		helper_die("truncated: the tar archive has no end mark");
 	sha256_finish(&s.in, raw);
 	digest_from_bytes(raw, in);
 	sha256_finish(&s.out, raw);
@@ -139,6 +121,6 @@ int main(int argc, char **argv)
 	       (unsigned long long)c.bytes, (unsigned long long)c.devices,
 	       (unsigned long long)c.attributes);
 	if (fflush(stdout))
-		die("write the result");
+		helper_die("write the result");
 	_exit(0);
 }

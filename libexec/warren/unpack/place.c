@@ -46,16 +46,17 @@ static void clean(const char *what, const char *entry, const char *path, char ou
 			break;
 		if (n == 2 && p[0] == '.' && p[1] == '.') {
 			if (!len)
-				die("entry '%s': %s '%s' leads out of the archive by '..'", entry,
-				    what, path);
+				helper_die("entry '%s': %s '%s' leads out of the archive by '..'",
+					   entry, what, path);
 			while (len && out[--len] != '/')
 				;
 		} else if (n != 1 || p[0] != '.') {
 			if (n > 255)
-				die("entry '%.64s...': %s has a part longer than 255 bytes", entry,
-				    what);
+				helper_die("entry '%.64s...': %s has a part longer than 255 bytes",
+					   entry, what);
 			if (len + n + 2 > 4096)
-				die("entry '%.64s...': %s is longer than 4095 bytes", entry, what);
+				helper_die("entry '%.64s...': %s is longer than 4095 bytes", entry,
+					   what);
 			if (len)
 				out[len++] = '/';
 			memcpy(out + len, p, n);
@@ -121,7 +122,8 @@ void place_find(struct place *p, const char *what, const char *path)
 	if (p->parent == -ENOENT)
 		p->parent = make_way(p, dir);
 	if (p->parent < 0)
-		die("entry '%s': directory '%s': %s", path, dir, strerrordesc_np(-p->parent));
+		helper_die("entry '%s': directory '%s': %s", path, dir,
+			   strerrordesc_np(-p->parent));
 }
 
 int place_target(const struct place *p, const char *entry, const char *path, char base[256])
@@ -131,6 +133,6 @@ int place_target(const struct place *p, const char *entry, const char *path, cha
 	clean("link target", entry, path, dir);
 	split(dir, base);
 	if (!*base)
-		die("entry '%s': hard link to the root directory", entry);
+		helper_die("entry '%s': hard link to the root directory", entry);
 	return place_open(p, dir, O_PATH);
 }

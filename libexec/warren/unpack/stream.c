@@ -25,7 +25,7 @@ static void copy(int fd, const void *p, size_t n, const char *what)
 	int r = fd < 0 ? 0 : write_full(fd, p, n);
 
 	if (r)
-		die("write %s: %s", what, strerrordesc_np(-r));
+		helper_die("write %s: %s", what, strerrordesc_np(-r));
 }
 
 static la_ssize_t read_input(struct archive *a, void *data, const void **p)
@@ -38,7 +38,7 @@ static la_ssize_t read_input(struct archive *a, void *data, const void **p)
 		n = read(0, s->buffer, IN_SIZE);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		die("read: %s", strerrordesc_np(errno));
+		helper_die("read: %s", strerrordesc_np(errno));
 	sha256_add(&s->in, s->buffer, (size_t)n);
 	s->in_bytes += (uint64_t)n;
 	copy(s->o->copy, s->buffer, (size_t)n, "the layer into the store");
@@ -57,7 +57,7 @@ void stream_open(struct stream *s, const struct options *o)
 	struct archive *a = s->filter = archive_read_new();
 
 	if (!s->buffer || !a)
-		die("out of memory");
+		helper_die("out of memory");
 	archive_read_support_filter_gzip(a);
 	archive_read_support_filter_zstd(a);
 	archive_read_support_filter_xz(a);
@@ -65,7 +65,7 @@ void stream_open(struct stream *s, const struct options *o)
 	archive_read_support_format_raw(a);
 	archive_read_support_format_empty(a);
 	if (archive_read_open(a, s, NULL, read_input, NULL) != ARCHIVE_OK)
-		die("decompress: %s", archive_error_string(a));
+		helper_die("decompress: %s", archive_error_string(a));
 	int r = archive_read_next_header(a, &entry);
 
 	if (r == ARCHIVE_EOF) {
@@ -73,10 +73,10 @@ void stream_open(struct stream *s, const struct options *o)
 		return;
 	}
 	if (r < ARCHIVE_WARN)
-		die("decompress: %s", archive_error_string(a));
+		helper_die("decompress: %s", archive_error_string(a));
 	/* One packing and the plain end of the chain: packings within packings are a bomb's trick. */
 	if (archive_filter_count(a) > 2)
-		die("compressed more than once");
+		helper_die("compressed more than once");
 	if (archive_filter_count(a) == 2)
 		s->packing = archive_filter_name(a, 0);
 }
@@ -101,15 +101,17 @@ size_t stream_next(struct stream *s, const void **p)
 		if (r == ARCHIVE_EOF)
 			s->ended = true;
 		else if (r != ARCHIVE_OK)
-			die("decompress (%s): %s", s->packing, archive_error_string(s->filter));
+			helper_die("decompress (%s): %s", s->packing,
+				   archive_error_string(s->filter));
 	}
 	if (s->ended)
 		return 0;
 	s->out_bytes += n;
 	if (s->out_bytes > s->o->max)
-		die("more than %llu bytes when unpacked", (unsigned long long)s->o->max);
+		helper_die("more than %llu bytes when unpacked", (unsigned long long)s->o->max);
 	if (s->out_bytes > RATIO_START && s->out_bytes / RATIO_MAX > s->in_bytes)
-		die("unpacks to more than %d times its size: a decompression bomb", RATIO_MAX);
+		helper_die("unpacks to more than %d times its size: a decompression bomb",
+			   RATIO_MAX);
 	sha256_add(&s->out, *p, n);
 	count_zeros(s, *p, n);
 	copy(s->o->plain, *p, n, "the layer into the store");

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "os/confine.h"
 #include "wire/reference.h"
 #include "wire/sha256.h"
 
@@ -20,8 +21,6 @@ struct options {
 	bool files;   /* an archive of plain files: no owners, devices, attributes, whiteouts */
 	bool whole;   /* the stream must carry tar's end mark: nothing else vouches for it */
 };
-
-void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...);
 
 /* The input, counted and hashed on both sides of the decompressor. */
 struct stream {
