@@ -126,7 +126,7 @@ static void containerfiles(void **state)
 		free(s);
 	}
 	assert_int_equal(containerfile_parse("NOPE x", 6, "f", &a, &in, &n, &e), -EINVAL);
-	assert_string_equal(e.msg, "f: line 1: 'NOPE x' is no instruction known here");
+	assert_string_equal(e.msg, "f:1: 'NOPE x' is no instruction known here");
 	arena_fini(&a);
 }
 
