@@ -405,6 +405,51 @@ static void storms(const struct device *d)
 	report(d, "storms", 0, 3000);
 }
 
+/* Frames whose headers lie, frames of any length, and commands that nobody knows; only a network device has them. */
+static void frames(const struct device *d)
+{
+	static const struct virtio_net_hdr lies[] = {
+		{ VIRTIO_NET_HDR_F_NEEDS_CSUM, 0, 0, 0, 0xffff, 0xffff, 0 },
+		{ VIRTIO_NET_HDR_F_NEEDS_CSUM, 0, 0, 0, 60, 3, 0 },
+		{ VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4, 54, 0, 34, 16, 0 },
+		{ 0, VIRTIO_NET_HDR_GSO_TCPV4, 54, 1, 34, 16, 0 },
+		{ VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV6, 0xffff, 1, 34, 16, 0 },
+		{ VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4, 54, 1, 34, 16, 0 },
+		{ VIRTIO_NET_HDR_F_NEEDS_CSUM, 0xff, 0, 1, 0, 0, 0xffff },
+	};
+	static const uint32_t sizes[] = { 12, 13, 26, 12 + 64, 12 + 1514, 8192, 60000, 4 << 20 };
+	unsigned n = 0, broken = 0;
+
+	if (d->id != VIRTIO_ID_NET)
+		return;
+	begin(d, UINT64_C(0xffffff));
+	for (unsigned i = 0; i < sizeof(lies) / sizeof(lies[0]); i++)
+		for (unsigned k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++, n++) {
+			struct ring *r = &rings[1];
+			uint16_t used = r->used_idx;
+
+			*(struct virtio_net_hdr *)buffers[1] = lies[i];
+			r->desc[0] = (struct virtq_desc){ (uint64_t)buffers[1], sizes[k], 0, 0 };
+			offer(r, 0);
+			kick(d, 1);
+			broken += gave_up(d, r, (uint16_t)(used + 1));
+		}
+	for (unsigned i = 0; i < 200; i++, n++) {
+		struct ring *r = &rings[2];
+
+		for (unsigned k = 0; k < 16; k++)
+			buffers[2][k] = (uint8_t)(dice() % 6);
+		r->desc[0] = (struct virtq_desc){ (uint64_t)buffers[2], dice() % 16 + 1,
+						  VIRTQ_DESC_F_NEXT, 1 };
+		r->desc[1] = (struct virtq_desc){ (uint64_t)buffers[2] + 64, 1, VIRTQ_DESC_F_WRITE,
+						  0 };
+		offer(r, 0);
+		kick(d, 2);
+	}
+	broken += needs_reset(d);
+	report(d, "frames", broken, n);
+}
+
 /* ---- the interrupt controllers, for storms that arrive ---- */
 
 static void ioapic_write(uint32_t reg, uint32_t value)
@@ -425,6 +470,20 @@ static void take_interrupts(void)
 
 /* ---- afterwards ---- */
 
+static bool sends(const struct device *d)
+{
+	struct ring *r = &rings[1];
+
+	r->desc[0] = (struct virtq_desc){ (uint64_t)buffers[1], 12 + 64, 0, 0 };
+	for (int i = 0; i < 12 + 64; i++)
+		buffers[1][i] = 0;
+	offer(r, 0);
+	kick(d, 1);
+	for (int i = 0; i < 20 * PATIENCE && !__atomic_load_n(&r->used_idx, __ATOMIC_ACQUIRE); i++)
+		(void)needs_reset(d);
+	return r->used_idx == 1 && !needs_reset(d);
+}
+
 /* Whether the device still works for a driver that keeps the rules. */
 static bool is_well(const struct device *d)
 {
@@ -434,6 +493,8 @@ static bool is_well(const struct device *d)
 
 	if (!begin(d, 0) || needs_reset(d))
 		return false;
+	if (d->id == VIRTIO_ID_NET)
+		return sends(d);
 	if (d->id != VIRTIO_ID_BLOCK && d->id != VIRTIO_ID_ENTROPY)
 		return true;
 	status = 0xff;
@@ -464,6 +525,7 @@ static const struct {
 	{ "bad-handshakes", bad_handshakes },
 	{ "reset-storm", reset_storm },
 	{ "storms", storms },
+	{ "frames", frames },
 };
 
 void main(char *arguments)

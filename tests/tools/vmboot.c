@@ -2,8 +2,9 @@
  * vmboot KERNEL INITRD MB VCPUS CMDLINE [DISK...]: boots a kernel behind the vm wall without image, jail or
  * agent; its console is our stdout. INITRD may be "-". The environment's VMBOOT_PROTOCOL forces a boot protocol,
  * VMBOOT_CPU a CPU template, VMBOOT_SHARE shares a directory, VMBOOT_VSOCK gives it sockets (all it calls refuse),
- * VMBOOT_JAIL leaves threads the system calls that they have behind the vm wall. For tests of the machine alone.
+ * VMBOOT_TAP a network device on that interface, VMBOOT_JAIL leaves threads the system calls that they have behind the vm wall. For tests of the machine alone.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "net/tap.h"
 #include "os/file.h"
 #include "run/guest_wall.h"
 #include "run/vm.h"
@@ -111,6 +113,17 @@ static void add_share(struct vm_config *c, const char *dir)
 	c->share[c->shares++] = (struct vm_share_config){ "share0", line[1], dup(line[1]) };
 }
 
+static int add_tap(struct vm_config *c, const char *name, struct err *e)
+{
+	int fd[NET_QUEUES_MAX], r = tap_open(name, 1, fd, e);
+
+	if (r)
+		return r;
+	c->net = tap_port_new(fd, 1);
+	memcpy(c->mac, "\x02\x57\0\0\0\1", sizeof(c->mac));
+	return c->net ? 0 : err_sys(e, -ENOMEM, "tap");
+}
+
 static int fail(const struct err *e)
 {
 	fprintf(stderr, "Error: %s\n", e->msg);
@@ -148,6 +161,8 @@ int main(int argc, char **argv)
 	}
 	if (getenv("VMBOOT_SHARE"))
 		add_share(&c, getenv("VMBOOT_SHARE"));
+	if (getenv("VMBOOT_TAP") && add_tap(&c, getenv("VMBOOT_TAP"), &e))
+		return fail(&e);
 	if (getenv("VMBOOT_VSOCK"))
 		add_vsock(&c);
 	if (getenv("VMBOOT_JAIL"))
