@@ -45,6 +45,20 @@ static int decide_network(struct make *m)
 	return r;
 }
 
+static int share_user(struct make *m, bool *host)
+{
+	const char *wish = m->o->userns;
+
+	if (wish && (str_after(wish, "keep-id") || str_after(wish, "auto")))
+		return err_set(
+			m->e, -EOPNOTSUPP,
+			"--userns '%s': the image's files would need other owners, which is not "
+			"done here. An ordinary user's instances have a user namespace anyway, "
+			"with the user as its root",
+			wish);
+	return share(m, "--userns", wish, NULL, host);
+}
+
 static int decide_namespaces(struct make *m)
 {
 	const struct bundle_options *o = m->o;
@@ -55,7 +69,7 @@ static int decide_namespaces(struct make *m)
 	    (r = share(m, "--ipc", o->ipc, NULL, &m->host_ipc)) ||
 	    (r = share(m, "--uts", o->uts, NULL, &m->host_uts)) ||
 	    (r = share(m, "--cgroupns", o->cgroupns, NULL, &m->host_cgroup)) ||
-	    (r = share(m, "--userns", o->userns, NULL, &host_user)))
+	    (r = share_user(m, &host_user)))
 		return r;
 	m->user_ns = m->r->rootless;
 	if (!m->r->rootless && o->userns && !host_user)

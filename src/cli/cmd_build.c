@@ -381,14 +381,24 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 						    .network = s->network ? s->network : "host",
 						    .isolation = s->isolation };
 	struct instruction *steps = NULL;
-	char path[PATH_MAX];
+	char path[PATH_MAX], empty[] = "/tmp/warren-context-XXXXXX";
 	bool done = false;
 	size_t n = 0;
 	int r = 0;
 
-	if (!realpath(argc ? argv[0] : ".", b.context))
-		return err_sys(e, -errno, "context '%s'", argc ? argv[0] : ".");
-	r = read_file(s, b.context, &text, path, sizeof(path), e);
+	/* "-": a Containerfile alone, on standard input; its context is an empty directory. */
+	bool alone = argc && streq(argv[0], "-");
+	const struct settings from_stdin = { .file = "-" };
+
+	if (alone && !mkdtemp(empty))
+		return err_sys(e, -errno, "'%s'", empty);
+	const char *context = alone ? empty : argc ? argv[0] : ".";
+
+	if (!realpath(context, b.context))
+		return err_sys(e, -errno, "context '%s'", context);
+	if (alone)
+		rmdir(empty);
+	r = read_file(alone ? &from_stdin : s, b.context, &text, path, sizeof(path), e);
 	if (!r)
 		r = read_ignored(&b, path, e);
 	if (!r)
@@ -415,7 +425,7 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 extern const struct command cmd_build;
 const struct command cmd_build = {
 	.name = "build",
-	.args = "[CONTEXT]",
+	.args = "[CONTEXT|-]",
 	.summary = "Make an image from a Containerfile",
 	.text = "Knows FROM (one stage), RUN, COPY, ADD (local files), ENV, WORKDIR, ENTRYPOINT, "
 		"CMD, "

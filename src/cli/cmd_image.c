@@ -44,6 +44,15 @@ static const struct opt import_opts[] = {
 	OPT_END,
 };
 
+static void print_imported(void *arg, struct json_object *o)
+{
+	const char *name = images_text(o, "imported");
+
+	(void)arg;
+	if (*name)
+		printf("%s\n", name);
+}
+
 static int run_import(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct import_settings *s = settings;
@@ -61,24 +70,23 @@ static int run_import(void *settings, int argc, char **argv, struct err *e)
 		words[n++] = name;
 	for (size_t i = 0; i < k; i++)
 		words[n++] = platform[i];
-	r = images_ask(words, s->quiet, NULL, NULL, e);
+	r = images_ask(words, s->quiet, print_imported, NULL, e);
 	return r ? err_wrap(e, "import") : 0;
 }
 
-static const struct command cmd_import = {
-	.name = "import",
-	.args = "SOURCE [NAME]",
-	.summary = "Take an image layout, an image archive or a root file system's tarball",
-	.text = "SOURCE is a directory or file; what it holds is found out, or said in front: "
-		"oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:FILE. "
-		"Tarballs may be plain or packed with gzip, zstd, xz or bzip2.",
-	.opts = import_opts,
-	.settings_size = sizeof(struct import_settings),
-	.run = run_import,
-	.min_args = 1,
-	.max_args = 2,
-	.complete_args = COMPLETE_FILE,
-};
+#define IMPORT                                                                                    \
+	.name = "import", .args = "SOURCE [NAME]",                                                \
+	.summary = "Take an image layout, an image archive or a root file system's tarball",      \
+	.text = "SOURCE is a directory or file; what it holds is found out, or said in front: "   \
+		"oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], rootfs:FILE. " \
+		"Tarballs may be plain or packed with gzip, zstd, xz or bzip2.",                  \
+	.opts = import_opts, .settings_size = sizeof(struct import_settings), .run = run_import,  \
+	.min_args = 1, .max_args = 2, .complete_args = COMPLETE_FILE,
+
+static const struct command cmd_image_import = { IMPORT };
+
+extern const struct command cmd_import;
+const struct command cmd_import = { IMPORT };
 
 /* image ls, images */
 
@@ -575,7 +583,7 @@ extern const struct command cmd_image_build_rootfs;
 static const struct command *const subs[] = {
 	&cmd_image_build_rootfs,
 	&cmd_image_history,
-	&cmd_import,
+	&cmd_image_import,
 	&cmd_inspect,
 	&cmd_ls,
 	&cmd_prune,

@@ -154,11 +154,10 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 	return r;
 }
 
-extern const struct command cmd_ps;
-const struct command cmd_ps = {
-	.name = "ps",
-	.summary = "List instances",
-	.opts = opts,
-	.settings_size = sizeof(struct settings),
-	.run = run,
-};
+#define PS                                                                                   \
+	.summary = "List instances", .opts = opts, .settings_size = sizeof(struct settings), \
+	.run = run
+
+extern const struct command cmd_ps, cmd_container_ls;
+const struct command cmd_ps = { .name = "ps", PS };
+const struct command cmd_container_ls = { .name = "ls", PS };

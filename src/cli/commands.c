@@ -13,6 +13,7 @@ extern const struct command cmd_commit;
 extern const struct command cmd_complete;
 extern const struct command cmd_completion;
 extern const struct command cmd_console;
+extern const struct command cmd_container;
 extern const struct command cmd_cp;
 extern const struct command cmd_create;
 extern const struct command cmd_diff;
@@ -24,6 +25,7 @@ extern const struct command cmd_features;
 extern const struct command cmd_history;
 extern const struct command cmd_image;
 extern const struct command cmd_images;
+extern const struct command cmd_import;
 extern const struct command cmd_info;
 extern const struct command cmd_inspect;
 extern const struct command cmd_keeper;
@@ -70,6 +72,7 @@ const struct command *const commands[] = {
 	&cmd_complete,
 	&cmd_completion,
 	&cmd_console,
+	&cmd_container,
 	&cmd_cp,
 	&cmd_create,
 	&cmd_diff,
@@ -81,6 +84,7 @@ const struct command *const commands[] = {
 	&cmd_history,
 	&cmd_image,
 	&cmd_images,
+	&cmd_import,
 	&cmd_info,
 	&cmd_inspect,
 	&cmd_keeper,

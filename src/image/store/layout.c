@@ -151,6 +151,11 @@ static int check_platform(const struct layout *l, const struct image_config *c)
 	if (c->os && strcmp(c->os, "linux") != 0)
 		return err_set(l->e, -ENOEXEC, "%s: the image is for '%s', not for linux",
 			       l->source, c->os);
+	/* A manifest without an index is what it is: said, not refused. */
+	if (c->architecture && l->r && l->r->architecture &&
+	    strcmp(c->architecture, l->r->architecture) != 0)
+		store_status(l->s, "Warning: %s is for %s, not for %s", l->source, c->architecture,
+			     l->r->architecture);
 	return 0;
 }
 
