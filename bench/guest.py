@@ -50,6 +50,9 @@ class Guest:
         self.name, self.command, self.note = name, command, note
         self.boots, self.figures, self.peak, self.error = [], {}, 0, ""
 
+    def seen(self, text):
+        """What else a run said, for those who want to know."""
+
     def run(self, only_boot, limit=120):
         """One boot; remembers the time to the ready line and the figures that follow."""
         begin = time.monotonic()
@@ -75,6 +78,7 @@ class Guest:
             self.error = lines[-1][:120] if lines else f"status {process.returncode}"
             return
         self.boots.append(ready)
+        self.seen(text.decode(errors="replace"))
         for name, value in re.findall(r"(\w+) ([\d.]+)\s", text.decode(errors="replace").partition(READY.decode())[2]):
             self.figures.setdefault(name, []).append(float(value))
 
