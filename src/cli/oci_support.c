@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "cli/oci.h"
 #include "os/file.h"
+#include "os/seal.h"
 
 enum { CONFIG_MAX = 8 << 20 };
 
@@ -94,6 +95,9 @@ int oci_preserved_fds(int64_t wish, int *preserve, int *listen, struct err *e)
 		return err_set(e, -EINVAL, "--preserve-fds: expected a number between 0 and 1024");
 	if (text && (str_to_u64(text, &n) || n > 1024))
 		return err_set(e, -EINVAL, "LISTEN_FDS='%s': expected a number", text);
+	/* Not one of those that the caller opened. */
+	if (wish || n)
+		seal_release();
 	*listen = (int)n;
 	*preserve = (int)wish + (int)n;
 	for (int i = 3; i < 3 + *preserve; i++)
@@ -162,6 +166,7 @@ static int fill_wall_create(struct oci_created *c, const struct oci_create_optio
 	w->spec = c->spec;
 	w->detached = detached;
 	w->at_once = !detached;
+	w->go_on = !detached && !o->pid_file;
 	w->no_pivot = o->no_pivot;
 	w->no_new_keyring = o->no_new_keyring;
 	w->cgroup_manager = oci.systemd_cgroup ? CGROUP_MANAGER_SYSTEMD : CGROUP_MANAGER_CGROUPFS;

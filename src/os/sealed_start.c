@@ -15,10 +15,10 @@
  * to a hypervisor: about 0.1 ms in all. Hence: no libc, no stack protector, nothing that needs relocation. The
  * path that was executed goes on in WARREN_SELF, because /proc/self/exe no longer tells it (os/paths.c).
  *
- * Trust: nothing is read but our own file. Threads: none yet. #syscalls: geteuid statfs stat open fcntl open_tree
- * mount_setattr execveat memfd_create sendfile readlink mmap
- * prctl close write exit
+ * Trust: nothing is read but our own file. Threads: none yet. #syscalls: geteuid statfs stat open fcntl open_tree mount_setattr
+ * execveat memfd_create sendfile readlink mmap madvise prctl close write exit
  */
+#include <elf.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <linux/mount.h>
@@ -30,6 +30,8 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+
+#include "os/seal.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
@@ -84,12 +86,12 @@ static bool is_ours(void)
 	return uid == 0 || call(SYS_stat, addr(self), addr(&st), 0, 0, 0) < 0 || st.st_uid == uid;
 }
 
-/* A read-only clone of the file's mount, or -errno. */
+/* A read-only clone of the file's mount, or -errno. It stays open over the exec, because closing the last
+ * descriptor of a tree costs as much as all else here; os/seal.h says when that happens. */
 static long clone_mount(void)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
-	long fd = call(SYS_open_tree, AT_FDCWD, addr(self), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, 0,
-		       0);
+	long fd = call(SYS_open_tree, AT_FDCWD, addr(self), OPEN_TREE_CLONE, 0, 0);
 
 	if (fd < 0)
 		return fd;
@@ -165,6 +167,66 @@ static void restore_name(const char *name)
 		call(SYS_prctl, PR_SET_NAME, addr(base), 0, 0, 0);
 }
 
+static const long *aux_vector(char **env)
+{
+	while (*env)
+		env++;
+	return (const long *)(env + 1);
+}
+
+static long aux_value(const long *aux, long type)
+{
+	for (; aux[0]; aux += 2)
+		if (aux[0] == type)
+			return aux[1];
+	return 0;
+}
+
+/* The descriptor by which we were executed: the kernel names a program without a path by it. -1: by a path. */
+static long executed_fd(const long *aux)
+{
+	static const char prefix[] = "/dev/fd/";
+	const char *name = (const char *)(uintptr_t)aux_value(aux, AT_EXECFN);
+	long fd = 0;
+
+	for (size_t i = 0; name && i < sizeof(prefix) - 1; i++)
+		if (*name++ != prefix[i])
+			return -1;
+	for (; name && *name >= '0' && *name <= '9' && fd < 100000; name++)
+		fd = fd * 10 + *name - '0';
+	return name && !*name ? fd : -1;
+}
+
+/* Libc is about to write to most pages of our data, one fault each: they come cheaper together. */
+static void populate_data(const long *aux)
+{
+	enum { PAGE = 4096, POPULATE_WRITE = 23 };
+	const Elf64_Phdr *ph = (const Elf64_Phdr *)(uintptr_t)aux_value(aux, AT_PHDR);
+	long n = aux_value(aux, AT_PHNUM), base = 0;
+
+	for (long i = 0; ph && i < n; i++) {
+		if (!i) /* the headers are at the file's start, and so are in the first page */
+			base = addr(ph) & ~(long)(PAGE - 1);
+		if (ph[i].p_type != PT_LOAD || !(ph[i].p_flags & PF_W))
+			continue;
+		long from = (base + (long)ph[i].p_vaddr) & ~(long)(PAGE - 1);
+		long to = (base + (long)(ph[i].p_vaddr + ph[i].p_filesz) + PAGE - 1) &
+			  ~(long)(PAGE - 1);
+
+		call(SYS_madvise, from, to - from, POPULATE_WRITE, 0, 0);
+	}
+}
+
+/* By the sealed program: what is left to do. */
+static void settle(const char *name, long fd, const long *aux)
+{
+	restore_name(name);
+	/* A copy in memory has been closed by the exec. */
+	if (fd >= 0 && call(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC, 0, 0) == 0)
+		seal_tree = (int)fd;
+	populate_data(aux);
+}
+
 /* Called by the entry point below with the stack as the kernel made it. Returns when we may run from where we are. */
 __attribute__((used)) void sealed_main(long *stack);
 
@@ -174,21 +236,30 @@ void sealed_main(long *stack)
 		"warren: cannot run from a file that is safe from containers: "
 		"neither a read-only mount nor memory for a copy\n";
 	char **argv = (char **)(stack + 1), **env = argv + stack[0] + 1;
+	const long *aux = aux_vector(env);
+	long by = executed_fd(aux);
 
 	if (!is_ours())
 		return;
-	if (is_sealed()) {
-		restore_name(argv[0]);
+	/* Executed by a path we are hardly sealed: not even asked, unless there is no other way. */
+	if (by >= 0 && is_sealed()) {
+		settle(argv[0], by, aux);
 		return;
 	}
-	env = with_path(env);
+	char **more = with_path(env);
 	long fd = clone_mount();
 
-	if (fd >= 0)
-		call(SYS_execveat, fd, addr(""), addr(argv), addr(env), AT_EMPTY_PATH);
+	if (fd >= 0) {
+		call(SYS_execveat, fd, addr(""), addr(argv), addr(more), AT_EMPTY_PATH);
+		call(SYS_close, fd, 0, 0, 0, 0);
+	}
+	if (is_sealed()) {
+		settle(argv[0], -1, aux);
+		return;
+	}
 	fd = copy_to_memory();
 	if (fd >= 0)
-		call(SYS_execveat, fd, addr(""), addr(argv), addr(env), AT_EMPTY_PATH);
+		call(SYS_execveat, fd, addr(""), addr(argv), addr(more), AT_EMPTY_PATH);
 	call(SYS_write, 2, addr(trouble), sizeof(trouble) - 1, 0, 0);
 	call(SYS_exit, 125, 0, 0, 0, 0);
 }
