@@ -110,16 +110,16 @@ static int load_dir(struct cgroup *cg, const struct saved_dir *s, struct err *e)
 
 int cgroup_load(struct cgroup *cg, const char *json, size_t n, struct err *e)
 {
-	struct arena arena = ARENA_INIT(STATE_MAX);
+	struct arena arena = ARENA_INIT(4 * STATE_MAX);
 	struct json_reader reader = { .arena = &arena, .name = "cgroup state", .e = e };
-	struct json_object *doc = NULL;
+	struct json_value doc;
 	struct saved s = { 0 };
 
 	cgroup_init(cg);
-	int r = json_parse(json, n, STATE_MAX, reader.name, &doc, e);
+	int r = json_tree_parse(json, n, STATE_MAX, reader.name, &arena, &doc, e);
 
 	if (!r)
-		r = json_read_members(&reader, NULL, saved_members, doc, &s);
+		r = json_read_members(&reader, NULL, saved_members, &doc, &s);
 	if (!r) {
 		cg->manager = (enum cgroup_manager)s.manager;
 		cg->rootless = s.rootless;
@@ -131,7 +131,6 @@ int cgroup_load(struct cgroup *cg, const char *json, size_t n, struct err *e)
 		r = load_dir(cg, &s.dirs[i], e);
 	if (r)
 		cgroup_fini(cg);
-	json_object_put(doc);
 	arena_fini(&arena);
 	return r;
 }

@@ -36,7 +36,7 @@ enum { STATE_MAX = 4 << 20, CONFIG_MAX = 8 << 20 };
 
 struct instance_memory {
 	struct arena arena;
-	struct json_object *doc;
+	struct json_value doc;
 };
 
 static const struct json_word status_words[] = {
@@ -55,7 +55,6 @@ static void memory_free(struct instance_memory *m)
 	if (!m)
 		return;
 	arena_fini(&m->arena);
-	json_object_put(m->doc);
 	free(m);
 }
 
@@ -355,16 +354,16 @@ struct parsed_state {
 	const char *id, *wall, *bundle, *created;
 	int status;
 	int64_t version, pid, pid_start, keeper_pid, keeper_start, owner;
-	struct json_object *cgroup, *wall_state, *keeper_state;
+	const struct json_value *cgroup, *wall_state, *keeper_state;
 	struct oci_map annotations;
 };
 
-static int keep_object(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int keep_object(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		       void *dest)
 {
-	if (!json_object_is_type(v, json_type_object))
+	if (v->type != JSON_TYPE_OBJECT)
 		return json_fail(r, at, "expected an object");
-	*(struct json_object **)dest = v;
+	*(const struct json_value **)dest = v;
 	return 0;
 }
 
@@ -398,9 +397,11 @@ static char *dup_or_null(const char *s)
 	return s ? strdup(s) : NULL;
 }
 
-static char *dup_object(struct json_object *o)
+static char *dup_object(const struct json_value *o)
 {
-	return o ? strdup(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN)) : NULL;
+	cleanup_with(buf_fini) struct buf text = BUF_INIT(STATE_MAX);
+
+	return o && !json_tree_print(&text, o) ? buf_steal(&text) : NULL;
 }
 
 static int take_state(struct instance *in, const struct parsed_state *s, struct err *e)
@@ -442,11 +443,12 @@ static int load_state(struct instance *in, struct err *e)
 	/* Absent, empty or cut: half-made. */
 	in->written = !r;
 	in->status = INSTANCE_CREATING;
-	if (r || json_parse(buf_str(&text), text.len, STATE_MAX, "state.json", &m->doc, &why))
+	if (r || json_tree_parse(buf_str(&text), text.len, STATE_MAX, "state.json", &m->arena,
+				 &m->doc, &why))
 		return 0;
 	struct json_reader reader = { &m->arena, "state.json", e };
 
-	r = json_read_members(&reader, NULL, state_members, m->doc, &s);
+	r = json_read_members(&reader, NULL, state_members, &m->doc, &s);
 	return r ? r : take_state(in, &s, e);
 }
 

@@ -1,13 +1,13 @@
 /*
  * JSON by tables.
  *
- * json-c turns the text into a tree; this file walks the tree along arrays of `struct json_member`
+ * wire/jsontree.c turns the text into a tree; this file walks the tree along arrays of `struct json_member`
  * and fills C structs. Numbers must be JSON integers and are checked against the member's range
  * before they are stored, strings must not hold NUL bytes, and an error names document, path and
  * expectation. What is read lives in the caller's arena, whose ceiling bounds it, or in the tree
- * itself.
+ * itself. Those who do not read by tables get a tree of json-c.
  *
- * Trust: every byte is hostile. Depth is bounded by the tokener (32), size by the caller's maximum
+ * Trust: every byte is hostile. Depth is bounded by the parsers (32), size by the caller's maximum
  * and the arena. Threads: none of its own. #syscalls: none
  */
 #include "wire/json.h"
@@ -89,49 +89,48 @@ int json_parse(const char *text, size_t n, size_t max, const char *name, struct 
 	return -EINVAL;
 }
 
-int json_read_string(struct json_reader *r, const struct json_at *at, struct json_object *v,
+int json_read_string(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		     const char **out)
 {
-	if (!json_object_is_type(v, json_type_string))
+	if (v->type != JSON_TYPE_STRING)
 		return json_fail(r, at, "expected a string");
-	const char *s = json_object_get_string(v);
-
-	if (strlen(s) != (size_t)json_object_get_string_len(v))
+	if (strlen(v->string) != v->n)
 		return json_fail(r, at, "expected a string without NUL bytes");
-	*out = s;
+	*out = v->string;
 	return 0;
 }
 
-int json_read_int(struct json_reader *r, const struct json_at *at, struct json_object *v,
+int json_read_int(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		  int64_t min, uint64_t max, int64_t *out)
 {
-	if (json_object_is_type(v, json_type_int)) {
-		int64_t i = json_object_get_int64(v);
-		uint64_t u = json_object_get_uint64(v);
+	if (v->type == JSON_TYPE_INTEGER) {
+		int64_t i = v->integer;
 
-		if (i < 0 ? i >= min : (min <= 0 || u >= (uint64_t)min) && u <= max) {
-			*out = i < 0 ? i : (int64_t)u;
+		if (i < 0 && !v->huge
+			    ? i >= min
+			    : (min <= 0 || (uint64_t)i >= (uint64_t)min) && (uint64_t)i <= max) {
+			*out = i;
 			return 0;
 		}
 	}
 	return json_fail(r, at, "expected an integer between %" PRId64 " and %" PRIu64, min, max);
 }
 
-static int read_array(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_array(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		      size_t item_size, size_t *n, void **out)
 {
-	if (!json_object_is_type(v, json_type_array))
+	if (v->type != JSON_TYPE_ARRAY)
 		return json_fail(r, at, "expected an array");
-	*n = json_object_array_length(v);
+	*n = v->n;
 	*out = arena_calloc(r->arena, *n + 1, item_size);
 	return *out ? 0 : no_memory(r, at);
 }
 
-static int read_strings(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_strings(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 			struct oci_strings *out)
 {
-	void *array;
-	size_t n;
+	void *array = NULL;
+	size_t n = 0;
 	int err = read_array(r, at, v, sizeof(char *), &n, &array);
 
 	if (err)
@@ -141,25 +140,26 @@ static int read_strings(struct json_reader *r, const struct json_at *at, struct 
 	for (size_t i = 0; i < n && !err; i++) {
 		struct json_at here = { at, NULL, i };
 
-		err = json_read_string(r, &here, json_object_array_get_idx(v, i), &out->v[i]);
+		err = json_read_string(r, &here, &v->items[i], &out->v[i]);
 		out->n = i + 1;
 	}
 	return err;
 }
 
-static int read_map(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_map(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		    struct oci_map *out)
 {
-	if (!json_object_is_type(v, json_type_object))
+	if (v->type != JSON_TYPE_OBJECT)
 		return json_fail(r, at, "expected an object");
-	size_t n = (size_t)json_object_object_length(v);
+	size_t n = v->n;
 
 	out->v = arena_calloc(r->arena, n + 1, sizeof(*out->v));
 	if (!out->v)
 		return no_memory(r, at);
 	out->n = 0;
-	json_object_object_foreach(v, key, value)
-	{
+	for (uint32_t i = 0; i < v->n; i++) {
+		const char *key = v->members[i].key;
+		const struct json_value *value = &v->members[i].value;
 		struct json_at here = { at, key, 0 };
 		int err = json_read_string(r, &here, value, &out->v[out->n].value);
 
@@ -172,11 +172,11 @@ static int read_map(struct json_reader *r, const struct json_at *at, struct json
 	return 0;
 }
 
-static int read_word(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_word(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		     const struct json_word *words, int64_t *out)
 {
 	struct buf known = BUF_INIT(256);
-	const char *s;
+	const char *s = NULL;
 	int err = json_read_string(r, at, v, &s);
 
 	if (err)
@@ -194,7 +194,7 @@ static int read_word(struct json_reader *r, const struct json_at *at, struct jso
 	return -EINVAL;
 }
 
-static int read_flags(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_flags(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		      const struct json_member *m, void *dest)
 {
 	struct oci_strings names = { 0 };
@@ -205,7 +205,7 @@ static int read_flags(struct json_reader *r, const struct json_at *at, struct js
 		struct json_at here = { at, NULL, i };
 		int64_t bit = 0;
 
-		err = read_word(r, &here, json_object_array_get_idx(v, i), m->words, &bit);
+		err = read_word(r, &here, &v->items[i], m->words, &bit);
 		all |= (uint64_t)bit;
 	}
 	if (m->size == sizeof(uint32_t))
@@ -215,11 +215,11 @@ static int read_flags(struct json_reader *r, const struct json_at *at, struct js
 	return err;
 }
 
-static int read_objects(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_objects(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 			const struct json_member *m, char *base)
 {
-	void *array;
-	size_t n;
+	void *array = NULL;
+	size_t n = 0;
 	int err = read_array(r, at, v, m->size, &n, &array);
 
 	if (err)
@@ -228,14 +228,14 @@ static int read_objects(struct json_reader *r, const struct json_at *at, struct 
 	for (size_t i = 0; i < n && !err; i++) {
 		struct json_at here = { at, NULL, i };
 
-		err = json_read_members(r, &here, m->members, json_object_array_get_idx(v, i),
+		err = json_read_members(r, &here, m->members, &v->items[i],
 					(char *)array + i * m->size);
 		*(size_t *)(void *)(base + m->count_offset) = i + 1;
 	}
 	return err;
 }
 
-static int read_number(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_number(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		       const struct json_member *m, void *dest)
 {
 	int64_t n = 0;
@@ -261,7 +261,7 @@ static int read_number(struct json_reader *r, const struct json_at *at, struct j
 	return 0;
 }
 
-static int read_text(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_text(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		     const struct json_member *m, const char **dest)
 {
 	int err = json_read_string(r, at, v, dest);
@@ -274,7 +274,7 @@ static int read_text(struct json_reader *r, const struct json_at *at, struct jso
 }
 
 static int read_member(struct json_reader *r, const struct json_at *at, const struct json_member *m,
-		       struct json_object *v, char *base)
+		       const struct json_value *v, char *base)
 {
 	void *dest = base + m->offset;
 	int64_t word = 0;
@@ -283,13 +283,12 @@ static int read_member(struct json_reader *r, const struct json_at *at, const st
 	switch (m->kind) {
 	case JSON_BOOL_:
 	case JSON_OPT_BOOL_:
-		if (!json_object_is_type(v, json_type_boolean))
+		if (v->type != JSON_TYPE_BOOLEAN)
 			return json_fail(r, at, "expected true or false");
 		if (m->kind == JSON_BOOL_)
-			*(bool *)dest = json_object_get_boolean(v);
+			*(bool *)dest = v->boolean;
 		else
-			*(struct oci_bool *)dest = (struct oci_bool){ true,
-								      json_object_get_boolean(v) };
+			*(struct oci_bool *)dest = (struct oci_bool){ true, v->boolean };
 		return 0;
 	case JSON_STRING_:
 	case JSON_PATH_:
@@ -323,16 +322,15 @@ static int read_member(struct json_reader *r, const struct json_at *at, const st
 }
 
 int json_read_members(struct json_reader *r, const struct json_at *at,
-		      const struct json_member *members, struct json_object *v, void *base)
+		      const struct json_member *members, const struct json_value *v, void *base)
 {
-	if (!json_object_is_type(v, json_type_object))
+	if (v->type != JSON_TYPE_OBJECT)
 		return json_fail(r, at, "expected an object");
 	for (const struct json_member *m = members; m->kind != JSON_END_; m++) {
 		struct json_at here = { at, m->name, 0 };
-		struct json_object *value = NULL;
+		const struct json_value *value = json_tree_member(v, m->name);
 		int err;
 
-		json_object_object_get_ex(v, m->name, &value);
 		if (!value) {
 			if (!m->required)
 				continue;

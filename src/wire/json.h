@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "wire/jsontree.h"
 
 /* Where in the document we are, for errors: "process.rlimits[2].soft". A chain on the stack. */
 struct json_at {
@@ -61,7 +62,7 @@ struct json_member {
 	uint64_t max;
 	const struct json_word *words;
 	const struct json_member *members;
-	int (*call)(struct json_reader *r, const struct json_at *at, struct json_object *v,
+	int (*call)(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		    void *dest);
 };
 
@@ -111,24 +112,24 @@ struct json_member {
 		.kind = JSON_END_ \
 	}
 
-/* Parses text; the top must be an object. Depth at most 32, `n` at most `max`. The result is to be
- * put. */
+/* Parses text with json-c, for those who want its tree; the top must be an object. Depth at most 32, `n` at most `max`.
+ * The result is to be put. */
 int json_parse(const char *text, size_t n, size_t max, const char *name, struct json_object **out,
 	       struct err *e);
 
 /* Fills `base` from the object `v`. Unknown members are ignored, a null one counts as absent, of
  * duplicates the last one counts. 0 or -errno with the reader's error set. */
 int json_read_members(struct json_reader *r, const struct json_at *at,
-		      const struct json_member *members, struct json_object *v, void *base);
+		      const struct json_member *members, const struct json_value *v, void *base);
 
 /* Sets "NAME: path.to.member: <text>" and returns -EINVAL. */
 int json_fail(struct json_reader *r, const struct json_at *at, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* One value, as JSON_STRING_ and the integer kinds read it. */
-int json_read_string(struct json_reader *r, const struct json_at *at, struct json_object *v,
+int json_read_string(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		     const char **out);
-int json_read_int(struct json_reader *r, const struct json_at *at, struct json_object *v,
+int json_read_int(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		  int64_t min, uint64_t max, int64_t *out);
 
 /* Adds "text" with quotes and escapes. Bytes that are no UTF-8 pass as they are. 0 or the buffer's

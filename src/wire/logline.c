@@ -234,16 +234,25 @@ int logline_parse(const char *json, size_t n, struct buf *scratch, struct loglin
 
 void time_rfc3339_format(struct timespec t, char out[static 31])
 {
-	struct tm tm;
+	/* Seconds since 0000-03-01; years that start in March end with their leap day. gmtime_r() would read the host's time
+	 * zone from its file. */
+	int64_t s = t.tv_sec + 719468LL * 86400;
+	bool known = s >= 306LL * 86400 && s < 3652365LL * 86400;
+	unsigned int day = known ? (unsigned int)(s / 86400) : 306;
+	unsigned int second = known ? (unsigned int)(s % 86400) : 0;
+	unsigned int era = day / 146097, of_era = day % 146097;
+	unsigned int year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	unsigned int of_year = of_era - (365 * year + year / 4 - year / 100);
+	unsigned int month = (5 * of_year + 2) / 153;
+	char text[80];
 
-	if (!gmtime_r(&t.tv_sec, &tm) || tm.tm_year < -1900 || tm.tm_year > 8099)
-		tm = (struct tm){ .tm_year = -1899, .tm_mday = 1 };
-	size_t n = strftime(out, 31, "%Y-%m-%dT%H:%M:%S", &tm);
-
-	/* strftime does not pad %Y: year 1 must print as docker's zero time, 0001. */
-	if (n != 19)
-		n = (size_t)snprintf(out, 31, "0001-01-01T00:00:00");
-	snprintf(out + n, 31 - n, ".%09uZ", (unsigned int)t.tv_nsec % 1000000000u);
+	day = of_year - (153 * month + 2) / 5 + 1;
+	month = month < 10 ? month + 3 : month - 9;
+	year += era * 400 + (month <= 2);
+	snprintf(text, sizeof(text), "%04u-%02u-%02uT%02u:%02u:%02u.%09uZ", year, month, day,
+		 second / 3600, second / 60 % 60, second % 60,
+		 (unsigned int)t.tv_nsec % 1000000000u);
+	memcpy(out, text, 31);
 }
 
 /* `digits` decimal digits. */

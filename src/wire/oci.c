@@ -29,21 +29,21 @@ enum { SPEC_MAX = 8 << 20, SPEC_ARENA_MAX = 64 << 20 };
 
 struct spec_memory {
 	struct arena arena;
-	struct json_object *doc;
+	struct json_value doc;
 	struct oci_spec spec;
 };
 
-static int read_caps(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_caps(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		     void *dest)
 {
 	uint64_t *set = dest;
 
-	if (!json_object_is_type(v, json_type_array))
+	if (v->type != JSON_TYPE_ARRAY)
 		return json_fail(r, at, "expected an array");
-	for (size_t i = 0; i < json_object_array_length(v); i++) {
+	for (size_t i = 0; i < v->n; i++) {
 		struct json_at here = { at, NULL, i };
 		const char *name;
-		int err = json_read_string(r, &here, json_object_array_get_idx(v, i), &name);
+		int err = json_read_string(r, &here, &v->items[i], &name);
 
 		if (err)
 			return err;
@@ -139,7 +139,7 @@ static const struct json_member ioprio_members[] = {
 	JSON_END,
 };
 
-static int read_ioprio(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_ioprio(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		       void *dest)
 {
 	struct oci_process *p = container_of(dest, struct oci_process, io_priority);
@@ -148,14 +148,14 @@ static int read_ioprio(struct json_reader *r, const struct json_at *at, struct j
 	return json_read_members(r, at, ioprio_members, v, p);
 }
 
-static int read_gids(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_gids(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		     void *dest)
 {
 	struct oci_process *p = container_of(dest, struct oci_process, additional_gids);
 
-	if (!json_object_is_type(v, json_type_array))
+	if (v->type != JSON_TYPE_ARRAY)
 		return json_fail(r, at, "expected an array");
-	size_t n = json_object_array_length(v);
+	size_t n = v->n;
 
 	if (n > 65536)
 		return json_fail(r, at, "expected at most 65536 groups");
@@ -165,8 +165,7 @@ static int read_gids(struct json_reader *r, const struct json_at *at, struct jso
 	for (size_t i = 0; i < n; i++) {
 		struct json_at here = { at, NULL, i };
 		int64_t gid = 0;
-		int err = json_read_int(r, &here, json_object_array_get_idx(v, i), 0, UINT32_MAX,
-					&gid);
+		int err = json_read_int(r, &here, &v->items[i], 0, UINT32_MAX, &gid);
 
 		if (err)
 			return err;
@@ -238,7 +237,7 @@ static int check_process(struct json_reader *r, const struct json_at *at,
 	return 0;
 }
 
-static int read_process(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_process(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 			void *dest)
 {
 	struct oci_process *p = arena_alloc(r->arena, sizeof(*p));
@@ -263,8 +262,8 @@ static const struct json_member mapping_members[] = {
 	JSON_END,
 };
 
-int oci_read_id_mappings(struct json_reader *r, const struct json_at *at, struct json_object *v,
-			 void *dest)
+int oci_read_id_mappings(struct json_reader *r, const struct json_at *at,
+			 const struct json_value *v, void *dest)
 {
 	static const struct json_member list[] = {
 		JSON_ARRAY("", struct oci_id_mappings, v, n, mapping_members),
@@ -272,9 +271,9 @@ int oci_read_id_mappings(struct json_reader *r, const struct json_at *at, struct
 	};
 	struct oci_id_mappings *m = dest;
 
-	if (!json_object_is_type(v, json_type_array))
+	if (v->type != JSON_TYPE_ARRAY)
 		return json_fail(r, at, "expected an array");
-	size_t n = json_object_array_length(v);
+	size_t n = v->n;
 
 	/* The kernel takes no more (user_namespaces(7)). */
 	if (n > 340)
@@ -284,8 +283,7 @@ int oci_read_id_mappings(struct json_reader *r, const struct json_at *at, struct
 		return json_fail(r, at, "too large");
 	for (size_t i = 0; i < n; i++) {
 		struct json_at here = { at, NULL, i };
-		int err = json_read_members(r, &here, list[0].members,
-					    json_object_array_get_idx(v, i), &m->v[i]);
+		int err = json_read_members(r, &here, list[0].members, &v->items[i], &m->v[i]);
 
 		if (err)
 			return err;
@@ -367,7 +365,7 @@ static const struct json_member vm_members[] = {
 	JSON_END,
 };
 
-static int read_version(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_version(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 			void *dest)
 {
 	const char **version = dest;
@@ -404,7 +402,7 @@ static int parse(const char *json, size_t n, const char *name, enum part part,
 	m->spec.memory = m;
 	arena_init(&m->arena, SPEC_ARENA_MAX);
 	struct json_reader r = { &m->arena, name, e };
-	int err = json_parse(json, n, SPEC_MAX, name, &m->doc, e);
+	int err = json_tree_parse(json, n, SPEC_MAX, name, &m->arena, &m->doc, e);
 
 	if (!err && part != PART_SPEC && part != PART_PROCESS) {
 		m->spec.linux_ = arena_alloc(&m->arena, sizeof(*m->spec.linux_));
@@ -414,13 +412,13 @@ static int parse(const char *json, size_t n, const char *name, enum part part,
 	if (err)
 		goto fail;
 	if (part == PART_PROCESS)
-		err = read_process(&r, NULL, m->doc, &m->spec.process);
+		err = read_process(&r, NULL, &m->doc, &m->spec.process);
 	else if (part == PART_RESOURCES)
-		err = oci_read_resources(&r, NULL, m->doc, &m->spec.linux_->resources);
+		err = oci_read_resources(&r, NULL, &m->doc, &m->spec.linux_->resources);
 	else if (part == PART_SECCOMP)
-		err = oci_read_seccomp(&r, NULL, m->doc, &m->spec.linux_->seccomp);
+		err = oci_read_seccomp(&r, NULL, &m->doc, &m->spec.linux_->seccomp);
 	else
-		err = json_read_members(&r, NULL, spec_members, m->doc, &m->spec);
+		err = json_read_members(&r, NULL, spec_members, &m->doc, &m->spec);
 	if (!err && part == PART_SPEC && !m->spec.root_path && !m->spec.vm)
 		err = err_set(e, -EINVAL, "%s: root: missing", name);
 	if (err)
@@ -463,7 +461,6 @@ void oci_spec_free(struct oci_spec *s)
 	struct spec_memory *m = s->memory;
 
 	arena_fini(&m->arena);
-	json_object_put(m->doc);
 	free(m);
 }
 

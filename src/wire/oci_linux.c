@@ -15,20 +15,21 @@
 
 /* An object whose members are named by the document: `fn` fills one item of a growing array. */
 typedef int item_fn(struct json_reader *r, const struct json_at *at, const char *key,
-		    struct json_object *v, void *item);
+		    const struct json_value *v, void *item);
 
-static int read_named(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_named(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		      size_t size, item_fn *fn, void **items, size_t *n)
 {
-	if (!json_object_is_type(v, json_type_object))
+	if (v->type != JSON_TYPE_OBJECT)
 		return json_fail(r, at, "expected an object");
-	size_t count = (size_t)json_object_object_length(v);
+	size_t count = v->n;
 
 	*items = arena_calloc(r->arena, count + 1, size);
 	if (!*items)
 		return json_fail(r, at, "too large");
-	json_object_object_foreach(v, key, value)
-	{
+	for (uint32_t i = 0; i < v->n; i++) {
+		const char *key = v->members[i].key;
+		const struct json_value *value = &v->members[i].value;
 		struct json_at here = { at, key, 0 };
 		int err = fn(r, &here, key, value, (char *)*items + *n * size);
 
@@ -58,18 +59,17 @@ static const struct json_member ns_members[] = {
 	JSON_END,
 };
 
-static int read_namespaces(struct json_reader *r, const struct json_at *at, struct json_object *v,
-			   void *dest)
+static int read_namespaces(struct json_reader *r, const struct json_at *at,
+			   const struct json_value *v, void *dest)
 {
 	struct oci_namespace *ns = dest;
 
-	if (!json_object_is_type(v, json_type_array))
+	if (v->type != JSON_TYPE_ARRAY)
 		return json_fail(r, at, "expected an array");
-	for (size_t i = 0; i < json_object_array_length(v); i++) {
+	for (size_t i = 0; i < v->n; i++) {
 		struct json_at here = { at, NULL, i };
 		struct ns_item item = { 0, NULL };
-		int err = json_read_members(r, &here, ns_members, json_object_array_get_idx(v, i),
-					    &item);
+		int err = json_read_members(r, &here, ns_members, &v->items[i], &item);
 
 		if (err)
 			return err;
@@ -94,7 +94,7 @@ static const struct json_member offset_members[] = {
 	JSON_END,
 };
 
-static int read_offset(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_offset(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		       void *dest)
 {
 	struct oci_time_offset *o = dest;
@@ -111,8 +111,8 @@ static const struct json_member time_members[] = {
 
 /* Devices */
 
-static int read_device_type(struct json_reader *r, const struct json_at *at, struct json_object *v,
-			    void *dest)
+static int read_device_type(struct json_reader *r, const struct json_at *at,
+			    const struct json_value *v, void *dest)
 {
 	const char *s;
 	int err = json_read_string(r, at, v, &s);
@@ -142,7 +142,7 @@ static const struct json_member device_members[] = {
 	JSON_END,
 };
 
-static int read_devices(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_devices(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 			void *dest)
 {
 	static const struct json_member list[] = {
@@ -150,14 +150,10 @@ static int read_devices(struct json_reader *r, const struct json_at *at, struct 
 		JSON_END,
 	};
 	struct oci_linux *l = container_of(dest, struct oci_linux, devices);
-	struct json_object *holder = json_object_new_object();
+	const struct json_pair devices = { "devices", *v };
+	const struct json_value holder = { .type = JSON_TYPE_OBJECT, .n = 1, .members = &devices };
+	int err = json_read_members(r, at->up, list, &holder, l);
 
-	if (!holder)
-		return json_fail(r, at, "too large");
-	json_object_object_add(holder, "devices", json_object_get(v));
-	int err = json_read_members(r, at->up, list, holder, l);
-
-	json_object_put(holder);
 	for (size_t i = 0; i < l->devices_n && !err; i++) {
 		struct json_at here = { at, NULL, i };
 
@@ -168,7 +164,7 @@ static int read_devices(struct json_reader *r, const struct json_at *at, struct 
 }
 
 static int read_net_device(struct json_reader *r, const struct json_at *at, const char *key,
-			   struct json_object *v, void *item)
+			   const struct json_value *v, void *item)
 {
 	static const struct json_member members[] = {
 		JSON_STRING("name", struct oci_net_device, name),
@@ -184,8 +180,8 @@ static int read_net_device(struct json_reader *r, const struct json_at *at, cons
 	return err;
 }
 
-static int read_net_devices(struct json_reader *r, const struct json_at *at, struct json_object *v,
-			    void *dest)
+static int read_net_devices(struct json_reader *r, const struct json_at *at,
+			    const struct json_value *v, void *dest)
 {
 	struct oci_linux *l = container_of(dest, struct oci_linux, net_devices);
 	void *items = NULL;
@@ -198,13 +194,13 @@ static int read_net_devices(struct json_reader *r, const struct json_at *at, str
 
 /* Control groups */
 
-static int read_any_number(struct json_reader *r, const struct json_at *at, struct json_object *v,
-			   void *dest)
+static int read_any_number(struct json_reader *r, const struct json_at *at,
+			   const struct json_value *v, void *dest)
 {
 	return json_read_int(r, at, v, -1, UINT32_MAX, dest);
 }
 
-static int read_access(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_access(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		       void *dest)
 {
 	struct oci_device_rule *rule = container_of(dest, struct oci_device_rule, read);
@@ -231,14 +227,14 @@ static const struct json_member rule_members[] = {
 };
 
 /* Absent: type 'a', any number, all accesses. */
-static int read_rules(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_rules(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		      void *dest)
 {
 	struct oci_resources *res = container_of(dest, struct oci_resources, devices);
 
-	if (!json_object_is_type(v, json_type_array))
+	if (v->type != JSON_TYPE_ARRAY)
 		return json_fail(r, at, "expected an array");
-	size_t n = json_object_array_length(v);
+	size_t n = v->n;
 
 	res->devices = arena_calloc(r->arena, n + 1, sizeof(*res->devices));
 	if (!res->devices)
@@ -249,8 +245,7 @@ static int read_rules(struct json_reader *r, const struct json_at *at, struct js
 
 		*rule = (struct oci_device_rule){ .type = 'a', .major = -1, .minor = -1 };
 		rule->read = rule->write = rule->mknod = true;
-		int err = json_read_members(r, &here, rule_members, json_object_array_get_idx(v, i),
-					    rule);
+		int err = json_read_members(r, &here, rule_members, &v->items[i], rule);
 
 		if (err)
 			return err;
@@ -351,7 +346,7 @@ static const struct json_member network_members[] = {
 };
 
 static int read_rdma(struct json_reader *r, const struct json_at *at, const char *key,
-		     struct json_object *v, void *item)
+		     const struct json_value *v, void *item)
 {
 	static const struct json_member members[] = {
 		JSON_NUMBER("hcaHandles", struct oci_rdma, hca_handles, 0, UINT32_MAX),
@@ -364,7 +359,7 @@ static int read_rdma(struct json_reader *r, const struct json_at *at, const char
 	return json_read_members(r, at, members, v, d);
 }
 
-static int read_rdmas(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_rdmas(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		      void *dest)
 {
 	struct oci_resources *res = container_of(dest, struct oci_resources, rdma);
@@ -389,7 +384,7 @@ static const struct json_member resources_members[] = {
 	JSON_END,
 };
 
-int oci_read_resources(struct json_reader *r, const struct json_at *at, struct json_object *v,
+int oci_read_resources(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		       void *dest)
 {
 	struct oci_resources *res = arena_alloc(r->arena, sizeof(*res));
@@ -459,7 +454,7 @@ static const struct json_member seccomp_members[] = {
 	JSON_END,
 };
 
-int oci_read_seccomp(struct json_reader *r, const struct json_at *at, struct json_object *v,
+int oci_read_seccomp(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		     void *dest)
 {
 	struct oci_seccomp *s = arena_alloc(r->arena, sizeof(*s));
@@ -480,8 +475,8 @@ int oci_read_seccomp(struct json_reader *r, const struct json_at *at, struct jso
 
 /* The rest */
 
-static int read_propagation(struct json_reader *r, const struct json_at *at, struct json_object *v,
-			    void *dest)
+static int read_propagation(struct json_reader *r, const struct json_at *at,
+			    const struct json_value *v, void *dest)
 {
 	static const char *const known[] = { "private", "rprivate", "slave",	  "rslave",
 					     "shared",	"rshared",  "unbindable", "runbindable" };
@@ -500,8 +495,8 @@ static int read_propagation(struct json_reader *r, const struct json_at *at, str
 	return json_fail(r, at, "'%.40s' is no propagation", *s);
 }
 
-static int read_personality(struct json_reader *r, const struct json_at *at, struct json_object *v,
-			    void *dest)
+static int read_personality(struct json_reader *r, const struct json_at *at,
+			    const struct json_value *v, void *dest)
 {
 	static const struct json_word words[] = { { "LINUX", PER_LINUX },
 						  { "LINUX32", PER_LINUX32 },
@@ -532,7 +527,7 @@ static const struct json_member rdt_members[] = {
 	JSON_END,
 };
 
-static int read_rdt(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_rdt(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		    void *dest)
 {
 	struct oci_linux *l = container_of(dest, struct oci_linux, intel_rdt);
@@ -562,7 +557,7 @@ static const struct json_member mpol_members[] = {
 	JSON_END,
 };
 
-static int read_mpol(struct json_reader *r, const struct json_at *at, struct json_object *v,
+static int read_mpol(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		     void *dest)
 {
 	struct oci_linux *l = container_of(dest, struct oci_linux, memory_policy);
@@ -592,7 +587,7 @@ static const struct json_member linux_members[] = {
 	JSON_END,
 };
 
-int oci_read_linux(struct json_reader *r, const struct json_at *at, struct json_object *v,
+int oci_read_linux(struct json_reader *r, const struct json_at *at, const struct json_value *v,
 		   void *dest)
 {
 	struct oci_linux *l = arena_alloc(r->arena, sizeof(*l));
