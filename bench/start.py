@@ -37,6 +37,16 @@ def enter_view(view):
     return layout, floor
 
 
+def mount_state(place):
+    """Runtimes keep their state below /run, which is memory on a host with an init system. The same here for all of them."""
+    state = place / "state"
+    state.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", bytes(state), b"tmpfs", 0, b"mode=755"):
+        raise OSError(ctypes.get_errno(), "mount a tmpfs for the runtimes' state")
+    return state
+
+
 def oci(name, program, place, bundle, global_flags=()):
     """`run`, and `create` + `start` + `delete` of one runtime."""
     base = [*program, "--root", str(place / name.replace(" ", "-")), *global_flags]
@@ -93,16 +103,19 @@ def bench(build, runs, view):
     with tempfile.TemporaryDirectory(prefix="warren-bench-") as name:
         place = Path(name)
         bundle = make(place / "bundle", ["/bin/true"])
-        every = contenders(build, place, bundle)
+        state = mount_state(place)
+        every = contenders(build, state, bundle)
         interleave(build, every, runs, env={"FLOOR_CGROUP_FD": str(floor)} if floor >= 0 else {},
                    fds=(floor,) if floor >= 0 else ())
+        ctypes.CDLL(None).umount2(bytes(state), MNT_DETACH)
     print(f"### Start, control groups {view}: namespaces, new network namespace, default seccomp profile, `true`\n")
     print(table(["", "n", "min ms", "median ms", "p95 ms", "peak MB", "to warren oci run"],
                 start_rows(every, "warren oci run")))
     if layout == "hybrid":
         print("\nThe host is hybrid, which crun refuses: a private mount namespace shows one kind alone" +
               ("; the floor uses the v2 tree." if view == V1 else "."))
-    print("\nThe floor and bubblewrap load no seccomp filter; bubblewrap makes no control group.")
+    print("\nAll runtimes keep their state on a tmpfs, as in /run.")
+    print("The floor and bubblewrap load no seccomp filter; bubblewrap makes no control group.")
     missing = [tool for tool in ("bwrap", "crun", "runc") if not shutil.which(tool)]
     if missing:
         print(f"\nNot compared, not installed: {', '.join(missing)}.")

@@ -12,6 +12,10 @@
  * lock for a thread that moves itself (cgroup_attach_lock() in kernel/cgroup/cgroup.c, since 5.16). So the parent
  * opens the "tasks" files with its own rights, and the child, which has one thread, writes.
  *
+ * The v1 hierarchies are many, so making them takes as long as the child needs for its network namespace. Both happen
+ * at once: before the clone only what the clone needs is made (cgroup_begin), the rest after it (cgroup_finish), and
+ * the child waits for the descriptors.
+ *
  * Trust: cgroupsPath comes from config.json; ".." cannot climb out of a hierarchy. Threads: the caller's.
  * #syscalls: mkdir rmdir openat read write close faccessat2
  */
@@ -132,39 +136,72 @@ bool cgroup_is_rootless(struct cgroup *cg)
 	return cg->rootless;
 }
 
-static int add_dir(struct cgroup *cg, const struct cgroup_hier *h, const struct cgroup_wish *wish,
-		   struct err *e)
+static int plan_dir(struct cgroup *cg, const struct cgroup_hier *h, const struct cgroup_wish *wish,
+		    struct err *e)
 {
 	struct cgroup_dir *d = &cg->dirs[cg->n];
 	char path[PATH_MAX];
-	int parents = 0;
 	int r = plan_path(path, h, wish, e);
 
 	if (r)
 		return r;
-	r = make_dir(path, &parents);
+	*d = (struct cgroup_dir){ .v2 = h->v2, .controllers = h->controllers, .join_fd = -1 };
+	d->path = strdup(path);
+	if (!d->path)
+		return err_sys(e, -ENOMEM, "cgroup %s", path);
+	cg->n++;
+	return 0;
+}
+
+static void drop_dir(struct cgroup *cg, int at)
+{
+	close_fd(&cg->dirs[at].join_fd);
+	free(cg->dirs[at].path);
+	cg->n--;
+	memmove(&cg->dirs[at], &cg->dirs[at + 1], (size_t)(cg->n - at) * sizeof(cg->dirs[0]));
+}
+
+/* 1: made, or there; 0: refused to a user who may not. */
+static int make_planned(struct cgroup *cg, struct cgroup_dir *d, const struct cgroup_hier *h,
+			const struct cgroup_wish *wish, struct err *e)
+{
+	int parents = 0, r = make_dir(d->path, &parents);
+
 	if (is_refusal(r) && cgroup_is_rootless(cg)) {
-		log_debug("%s: mkdir: %s", path, strerror(-r));
+		log_debug("%s: mkdir: %s", d->path, strerror(-r));
 		return 0;
 	}
 	if (r && r != -EEXIST)
-		return err_sys(e, r, "cgroup %s: mkdir", path);
+		return err_sys(e, r, "cgroup %s: mkdir", d->path);
 	d->made = r == 0;
 	/* /warren itself stays: making it for each container would cost a tenth of the start. */
 	d->parents = wish->path || wish->rootless ? parents : 0;
-	d->v2 = h->v2;
-	d->controllers = h->controllers;
-	d->join_fd = -1;
-	d->path = strdup(path);
-	if (!d->path) {
-		if (d->made)
-			rmdir(path);
-		return err_sys(e, -ENOMEM, "cgroup %s", path);
-	}
-	cg->n++;
 	if (h->v2)
 		d->controllers = cgroup_v2_enable(h->mount, d->path, h->controllers);
-	return h->v2 ? 0 : cgroup_v1_prepare(d, e);
+	r = h->v2 ? 0 : cgroup_v1_prepare(d, !wish->path && !wish->rootless, e);
+	return r ? r : 1;
+}
+
+/* The planned directories of one version. Those that are refused lose their bit in cg->kept. */
+static int make_all(struct cgroup *cg, const struct cgroup_layout *l, bool v2,
+		    const struct cgroup_wish *wish, struct err *e)
+{
+	for (int i = 0; i < cg->n; i++) {
+		int r = l->h[i].v2 == v2 ? make_planned(cg, &cg->dirs[i], &l->h[i], wish, e) : 1;
+
+		if (r < 0)
+			return r;
+		if (!r)
+			cg->kept &= ~(1u << i);
+	}
+	return 0;
+}
+
+void cgroup_keep(struct cgroup *cg, uint32_t kept)
+{
+	for (int i = cg->n; i-- > 0;)
+		if (!(kept & 1u << i))
+			drop_dir(cg, i);
 }
 
 int cgroup_open(struct cgroup *cg, struct err *e)
@@ -187,20 +224,14 @@ int cgroup_open(struct cgroup *cg, struct err *e)
 /* The directory that existed already and belongs to somebody else may refuse us too. */
 static void drop_refused(struct cgroup *cg)
 {
-	int kept = 0;
-
 	for (int i = 0; i < cg->n; i++) {
-		struct cgroup_dir *d = &cg->dirs[i];
+		const struct cgroup_dir *d = &cg->dirs[i];
 		char path[PATH_MAX];
 
 		snprintf(path, sizeof(path), "%s/cgroup.procs", d->path);
-		if (!d->made && access(path, W_OK) < 0) {
-			free(d->path);
-			continue;
-		}
-		cg->dirs[kept++] = *d;
+		if (!d->made && access(path, W_OK) < 0)
+			cg->kept &= ~(1u << i);
 	}
-	cg->n = kept;
 }
 
 static int apply_all(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
@@ -212,8 +243,22 @@ static int apply_all(struct cgroup *cg, const struct cgroup_wish *wish, struct e
 	return rc ? rc : cgroup_devices(cg, r, e);
 }
 
-int cgroup_create_in(struct cgroup *cg, const struct cgroup_layout *l,
-		     const struct cgroup_wish *wish, struct err *e)
+static int complete(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
+{
+	if (cg->rootless)
+		drop_refused(cg);
+	cgroup_keep(cg, cg->kept);
+	int r = apply_all(cg, wish, e);
+
+	if (!r && !cg->n)
+		log_warn("no cgroup is delegated to this user: '%s' runs without limits and "
+			 "accounting",
+			 wish->id);
+	return r ? r : cgroup_open(cg, e);
+}
+
+int cgroup_begin_in(struct cgroup *cg, const struct cgroup_layout *l,
+		    const struct cgroup_wish *wish, struct err *e)
 {
 	int r = 0;
 
@@ -222,18 +267,21 @@ int cgroup_create_in(struct cgroup *cg, const struct cgroup_layout *l,
 	cg->rootless = wish->rootless;
 	if (wish->manager == CGROUP_MANAGER_SYSTEMD)
 		return cgroup_systemd_plan(cg, wish, e);
-	for (int i = 0; i < l->n && !r; i++)
-		r = add_dir(cg, &l->h[i], wish, e);
-	if (!r && cg->rootless)
-		drop_refused(cg);
+	for (int i = 0; i < l->n && !r; i++) {
+		r = plan_dir(cg, &l->h[i], wish, e);
+		cg->pending |= !l->h[i].v2;
+	}
+	cg->kept = (1u << cg->n) - 1;
 	if (!r)
-		r = apply_all(cg, wish, e);
-	if (!r && !cg->n)
-		log_warn("no cgroup is delegated to this user: '%s' runs without limits and "
-			 "accounting",
-			 wish->id);
-	if (!r)
-		r = cgroup_open(cg, e);
+		r = make_all(cg, l, true, wish, e);
+	if (!r && cg->pending && cgroup_dir_v2(cg)) {
+		struct cgroup_dir *d = &cg->dirs[cgroup_dir_v2(cg) - cg->dirs];
+
+		/* A refused directory is not there to be born into. */
+		d->join_fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (!r && !cg->pending)
+		r = complete(cg, wish, e);
 	if (r) {
 		cgroup_remove(cg, NULL);
 		cgroup_fini(cg);
@@ -241,18 +289,53 @@ int cgroup_create_in(struct cgroup *cg, const struct cgroup_layout *l,
 	return r;
 }
 
-int cgroup_create(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
+int cgroup_finish_in(struct cgroup *cg, const struct cgroup_layout *l,
+		     const struct cgroup_wish *wish, struct err *e)
+{
+	if (!cg->pending)
+		return 0;
+	cg->pending = false;
+	int r = make_all(cg, l, false, wish, e);
+
+	return r ? r : complete(cg, wish, e);
+}
+
+int cgroup_begin(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
 {
 	const struct cgroup_layout *l = cgroup_layout_get(e);
 
 	if (l)
-		return cgroup_create_in(cg, l, wish, e);
+		return cgroup_begin_in(cg, l, wish, e);
 	cgroup_init(cg);
 	if (!wish->rootless)
 		return e ? e->code : -ENOENT;
 	err_clear(e);
 	log_warn("no cgroup file system here: '%s' runs without limits and accounting", wish->id);
 	return wish->resources ? cgroup_apply(cg, wish->resources, e) : 0;
+}
+
+int cgroup_finish(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e)
+{
+	return cg->pending ? cgroup_finish_in(cg, cgroup_layout_get(e), wish, e) : 0;
+}
+
+int cgroup_join_fds(const struct cgroup *cg, int fds[CGROUP_DIRS_MAX])
+{
+	int n = 0;
+
+	for (int i = 0; i < cg->n; i++)
+		if (!cg->dirs[i].v2)
+			fds[n++] = cg->dirs[i].join_fd;
+	return n;
+}
+
+void cgroup_take_fds(struct cgroup *cg, int *fds, int n)
+{
+	int at = 0;
+
+	for (int i = 0; i < cg->n && at < n; i++)
+		if (!cg->dirs[i].v2)
+			cg->dirs[i].join_fd = steal_fd(&fds[at++]);
 }
 
 /* No process in it; a directory that is gone has none either, but is nothing to find. */
@@ -384,7 +467,7 @@ static int add_scope_dir(struct cgroup *cg, const struct cgroup_hier *h, const c
 	cg->n++;
 	/* What systemd handed down to the scope is all that there is on v2. */
 	d->controllers = h->v2 ? cgroup_v2_enable(d->path, d->path, 0) : h->controllers;
-	r = h->v2 ? 0 : cgroup_v1_prepare(d, e);
+	r = h->v2 ? 0 : cgroup_v1_prepare(d, false, e);
 	return r ? r : move_into(d, pid, e);
 }
 

@@ -1,8 +1,9 @@
 /* The control groups of one container, on cgroup v1, v2 and hybrid hosts.
  *
  * Order of a start:
- *	cgroup_create()		directories and limits; opens what the child will need
+ *	cgroup_begin()		plans the directories, makes that of v2
  *	clone3(CLONE_INTO_CGROUP, cgroup_clone_fd())
+ *	cgroup_finish()		parent: those of v1, and limits; opens what the child will need
  *	  child: cgroup_join()	the v1 hierarchies, before it makes its cgroup namespace
  *	cgroup_attach()		parent; only does something with the systemd manager
  *	cgroup_save()		into the instance's state
@@ -39,8 +40,10 @@ struct cgroup_dir {
 struct cgroup {
 	enum cgroup_manager manager;
 	bool rootless;
-	char *unit; /* systemd's scope, NULL otherwise */
-	int n;	    /* 0: the container has no cgroup of its own */
+	char *unit;    /* systemd's scope, NULL otherwise */
+	bool pending;  /* between cgroup_begin() and cgroup_finish() */
+	uint32_t kept; /* while being made: bit i for those of the planned directories that stay */
+	int n;	       /* 0: the container has no cgroup of its own */
 	struct cgroup_dir dirs[CGROUP_DIRS_MAX];
 };
 
@@ -68,12 +71,23 @@ int cgroup_trees(struct cgroup_tree out[CGROUP_DIRS_MAX]);
 void cgroup_init(struct cgroup *cg);
 void cgroup_fini(struct cgroup *cg); /* frees and closes; the kernel's directories stay */
 
-/* Makes the directories and applies the limits, so that a child that joins is limited from its
- * first instruction. With the systemd manager nothing exists before cgroup_attach(). On failure
- * what was made is removed again. 0 or -errno. */
-int cgroup_create(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e);
+/* Plans all directories and makes what a clone into them needs. Where there is no v1 hierarchy that is all, limits
+ * included, so that the child is limited from its first instruction; otherwise cg->pending says that cgroup_finish()
+ * has work. With the systemd manager nothing exists before cgroup_attach(). On failure what was made is removed
+ * again. 0 or -errno. */
+int cgroup_begin(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e);
+/* The rest, and the limits. Until then the child must not go on. After a failure the child is still in what was made:
+ * the caller ends it and calls cgroup_remove(). 0 or -errno. */
+int cgroup_finish(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e);
 
-/* What a cgroup_create() whose caller died before it could save may have left: the directories that exist and
+/* How a child that was cloned between the two catches up: the parent sends cg->kept and these descriptors. */
+int cgroup_join_fds(const struct cgroup *cg, int fds[CGROUP_DIRS_MAX]);
+/* Drops the directories without their bit. */
+void cgroup_keep(struct cgroup *cg, uint32_t kept);
+/* Takes those of the `n` descriptors that it needs; they are -1 then. */
+void cgroup_take_fds(struct cgroup *cg, int *fds, int n);
+
+/* What a cgroup_begin() whose caller died before it could save may have left: the directories that exist and
  * hold no process, as made by Warren. cgroupfs only. 0 or -errno. */
 int cgroup_find(struct cgroup *cg, const struct cgroup_wish *wish, struct err *e);
 
@@ -83,7 +97,7 @@ int cgroup_adopt(struct cgroup *cg, const struct cgroup_wish *wish, struct err *
 /* For a cgroup that exists: opens the join descriptors. 0 or -errno. */
 int cgroup_open(struct cgroup *cg, struct err *e);
 
-/* Closes what cgroup_create() and cgroup_open() opened. */
+/* Closes what cgroup_finish() and cgroup_open() opened. */
 void cgroup_close(struct cgroup *cg);
 
 /* The v2 directory for CLONE_INTO_CGROUP, or -1: then clone3 goes without that flag. */

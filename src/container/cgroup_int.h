@@ -63,8 +63,10 @@ int cgroup_path_clean(char *out, size_t size, const char *base, const char *path
 
 /* cgroup.c */
 
-/* cgroup_create on a given layout. */
-int cgroup_create_in(struct cgroup *cg, const struct cgroup_layout *l,
+/* cgroup_begin and cgroup_finish on a given layout. */
+int cgroup_begin_in(struct cgroup *cg, const struct cgroup_layout *l,
+		    const struct cgroup_wish *wish, struct err *e);
+int cgroup_finish_in(struct cgroup *cg, const struct cgroup_layout *l,
 		     const struct cgroup_wish *wish, struct err *e);
 /* Whether we are an ordinary user, also one who is root in a user namespace; remembered in `cg`. */
 bool cgroup_is_rootless(struct cgroup *cg);
@@ -84,7 +86,8 @@ int cgroup_file_write(const struct cgroup_dir *d, const char *file, const char *
 		      struct err *e, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /* cgroup_v1.c, cgroup_v2.c: those members of `r` whose controllers are on this version. */
-int cgroup_v1_prepare(const struct cgroup_dir *d, struct err *e);
+/* `own_parent`: the directory above holds nothing but Warren's. */
+int cgroup_v1_prepare(const struct cgroup_dir *d, bool own_parent, struct err *e);
 int cgroup_v1_apply(const struct cgroup *cg, const struct oci_resources *r, struct err *e);
 int cgroup_v2_apply(const struct cgroup *cg, const struct oci_resources *r, struct err *e);
 /* Makes `wanted` available in the directory `path` by its ancestors' cgroup.subtree_control. What cannot be

@@ -1,13 +1,14 @@
 /*
  * The parent's side of a container: prepares what init needs, clones it, answers it, starts it.
  *
- * Everything that may be done before the clone is done there, in memory that the child inherits: the config is
- * parsed, the filter compiled, descriptors opened. After it both sides work in parallel: the child builds the root
- * while the parent writes its record and, with the systemd manager, waits for the scope. They speak by
+ * What both sides need is made before the clone, in memory that the child inherits: the config is parsed,
+ * descriptors are opened. After it both sides work in parallel: the child makes its network namespace and builds
+ * the root while the parent makes the cgroups, compiles the filter into memory that they share, writes its record
+ * and, with the systemd manager, waits for the scope. They speak by
  * container/sync_int.h. Whatever fails here, the child is killed and reaped and the cgroup removed.
  *
  * Trust: the config's paths are the operator's. Threads: the caller has one. #syscalls: socketpair bind listen
- * clone3 connect pidfd_send_signal kill wait4 poll
+ * clone3 connect pidfd_send_signal kill wait4 poll mmap munmap
  */
 #include "container/container.h"
 
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -35,6 +37,7 @@
 #include "container/netdev_int.h"
 #include "container/sync_int.h"
 #include "container/userns_int.h"
+#include "os/seal.h"
 #include "os/sys.h"
 
 static const struct {
@@ -136,10 +139,18 @@ static int open_start_socket(int dir, struct err *e)
 	return steal_fd(&fd);
 }
 
+/* Whether init asks nothing of its parent: then neither need wait for the other. */
+static bool may_go_on(const struct container_args *a, bool wait_for_parent)
+{
+	return a->go_on && !a->detached && !wait_for_parent &&
+	       !a->spec->hooks[OCI_HOOK_PRESTART].n && !a->spec->hooks[OCI_HOOK_CREATE_RUNTIME].n &&
+	       !a->spec->linux_->net_devices_n;
+}
+
 /* Everything init needs, before the clone. */
 struct preparation {
 	struct init init;
-	struct seccomp_program filter;
+	struct seccomp_program *filter; /* shared with init, which does not wait for the compiler */
 	struct cgroup_wish wish;
 	int sync; /* the parent's end */
 };
@@ -156,6 +167,7 @@ static void prepare_init(struct preparation *p, struct container *c, const struc
 		in->ns_fds[i] = -1;
 	in->new_user = is_new(l, OCI_NS_USER);
 	in->wait_for_parent = in->new_user || a->cgroup_manager == CGROUP_MANAGER_SYSTEMD;
+	in->go_on = may_go_on(a, in->wait_for_parent);
 	in->rootfs = (struct rootfs){
 		.args = a,
 		.cgroup = &c->cgroup,
@@ -192,6 +204,17 @@ static void prepare_init(struct preparation *p, struct container *c, const struc
 	};
 }
 
+static int share_filter(struct preparation *p, struct err *e)
+{
+	void *at = mmap(NULL, sizeof(*p->filter), PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		return err_sys(e, -errno, "seccomp");
+	p->init.process.seccomp = p->filter = at;
+	return 0;
+}
+
 static int prepare(struct preparation *p, struct container *c, const struct container_args *a,
 		   struct err *e)
 {
@@ -203,12 +226,8 @@ static int prepare(struct preparation *p, struct container *c, const struct cont
 	if (in->process.proc < 0)
 		return in->process.proc;
 	err = open_namespaces(in, e);
-	if (!err && l->seccomp) {
-		err = container_seccomp_compile(l->seccomp, &p->filter, e);
-		if (err)
-			return err_wrap(e, "seccomp");
-		in->process.seccomp = &p->filter;
-	}
+	if (!err && l->seccomp)
+		err = share_filter(p, e);
 	if (!err && a->detached) {
 		in->listen = open_start_socket(a->dir, e);
 		err = in->listen < 0 ? in->listen : 0;
@@ -221,7 +240,7 @@ static int prepare(struct preparation *p, struct container *c, const struct cont
 		return err;
 	p->sync = ends[0];
 	in->sync = ends[1];
-	return cgroup_create(&c->cgroup, &p->wish, e);
+	return cgroup_begin(&c->cgroup, &p->wish, e);
 }
 
 static void prepare_fini(struct preparation *p)
@@ -235,6 +254,8 @@ static void prepare_fini(struct preparation *p)
 	for (int i = 0; i < OCI_NS_COUNT; i++)
 		close_fd(&in->ns_fds[i]);
 	rootfs_close_trees(&in->rootfs);
+	if (p->filter)
+		munmap(p->filter, sizeof(*p->filter));
 }
 
 static int enter_user(void *arg, struct err *e)
@@ -280,6 +301,12 @@ static int make_child(struct preparation *p, struct container *c, struct err *e)
 		plan.always = p->init.ns_fds[OCI_NS_USER] >= 0;
 		plan.arg = &p->init;
 	}
+	/* Takes as long as all other namespaces together: init does it while we go on. It must belong to a new user
+	 * namespace, if there is one. */
+	if (!plan.enter && !p->init.new_user && plan.flags & CLONE_NEWNET) {
+		plan.flags &= ~(uint64_t)CLONE_NEWNET;
+		p->init.unshare_net = true;
+	}
 	pid_t pid = clone_child(&plan, &c->pidfd, e);
 
 	if (pid == 0) {
@@ -323,6 +350,20 @@ static int send_terminal(struct container *c, const struct container_args *a, in
 	return err ? err_sys(e, err, "hand the terminal to the console socket") : 0;
 }
 
+static int pass_listener(struct preparation *p, struct container *c, int fd, struct err *e)
+{
+	const struct container_args *a = p->init.args;
+	struct container_state st = {
+		.id = a->id,
+		.status = "creating",
+		.bundle = a->bundle,
+		.pid = c->pid,
+		.annotations = &a->spec->annotations,
+	};
+
+	return container_pass_listener(a->spec, &st, c->pid, fd, e);
+}
+
 static int answer(struct preparation *p, struct container *c, const struct sync_msg *m, int fd,
 		  struct err *e)
 {
@@ -335,6 +376,11 @@ static int answer(struct preparation *p, struct container *c, const struct sync_
 		return sync_error(m, e);
 	case SYNC_TERMINAL:
 		return send_terminal(c, a, fd, e);
+	case SYNC_LISTENER:
+		err = fd >= 0 && l->seccomp ? pass_listener(p, c, fd, e) : 0;
+		if (fd >= 0)
+			close(fd);
+		return err;
 	case SYNC_MAP:
 		err = cgroup_attach(&c->cgroup, &p->wish, c->pid, true, e);
 		if (!err && p->init.new_user)
@@ -354,7 +400,47 @@ static int answer(struct preparation *p, struct container *c, const struct sync_
 	return err;
 }
 
-/* Until init reports that it waits. */
+/* What init needs later than at its birth. A message that finds nobody is no error here: init said why before. */
+static int equip(struct preparation *p, struct container *c, struct err *e)
+{
+	const struct oci_linux *l = p->init.args->spec->linux_;
+	int fds[CGROUP_DIRS_MAX], err = 0;
+
+	if (c->cgroup.pending) {
+		err = cgroup_finish(&c->cgroup, &p->wish, e);
+		if (err)
+			return err;
+		int n = cgroup_join_fds(&c->cgroup, fds);
+
+		err = sync_send_fds(p->sync, SYNC_CGROUP, (int)c->cgroup.kept, fds, n);
+		if (err && err != -EPIPE)
+			return err_sys(e, err, "hand over the cgroups");
+		cgroup_close(&c->cgroup);
+	}
+	seal_release();
+	err = l->seccomp ? container_seccomp_compile(l->seccomp, p->filter, e) : 0;
+	return err ? err_wrap(e, "seccomp") : 0;
+}
+
+/* Nothing but the record stands between init and its start: it is told in advance. */
+static int let_go_on(struct preparation *p, struct container *c, struct err *e)
+{
+	const struct container_args *a = p->init.args;
+	int err = a->record ? a->record(a->record_arg, c->pid, &c->cgroup, e) : 0;
+
+	/* Init has given up already, and said why. */
+	if (err == -ESRCH) {
+		err_clear(e);
+		return 0;
+	}
+	if (err)
+		return err;
+	c->told = true;
+	err = sync_send(p->sync, SYNC_START, 0, NULL, -1);
+	return err && err != -EPIPE ? err_sys(e, err, "start init") : 0;
+}
+
+/* Until init reports that it waits, or that it runs the command: then its end of the socket closes. */
 static int accompany(struct preparation *p, struct container *c, struct err *e)
 {
 	for (;;) {
@@ -362,7 +448,7 @@ static int accompany(struct preparation *p, struct container *c, struct err *e)
 		int fd = -1, err = sync_recv(p->sync, &m, &fd);
 
 		if (err == -EPIPE)
-			return err_set(e, -ECHILD, "init ended without a word");
+			return c->told ? 0 : err_set(e, -ECHILD, "init ended without a word");
 		if (err)
 			return err_sys(e, err, "listen to init");
 		if (m.type == SYNC_CREATED)
@@ -406,9 +492,13 @@ int container_create(struct container *c, const struct container_args *a, struct
 		err = -EINVAL;
 	if (!err) {
 		close_fd(&p.init.sync);
-		err = accompany(&p, c, e);
+		err = equip(&p, c, e);
 	}
-	if (!err && a->record)
+	if (!err && p.init.go_on)
+		err = let_go_on(&p, c, e);
+	if (!err)
+		err = accompany(&p, c, e);
+	if (!err && a->record && !c->told)
 		err = a->record(a->record_arg, c->pid, &c->cgroup, e);
 	if (!err && a->detached) {
 		/* From here on init waits at its socket, without us. */
@@ -493,11 +583,13 @@ int container_start(struct container *c, const struct oci_spec *spec, const char
 
 	if (sync < 0)
 		return sync;
-	int err = sync_send(sync, SYNC_START, 0, NULL, -1);
+	/* Told in advance, it runs already. */
+	int err = c->told ? 0 : sync_send(sync, SYNC_START, 0, NULL, -1);
 
 	if (err)
 		return err_sys(e, err, "init is gone");
-	err = await_exec(sync, spec, &st, c->pid, e);
+	if (!c->told)
+		err = await_exec(sync, spec, &st, c->pid, e);
 	close_fd(&c->sync);
 	if (err)
 		return err;

@@ -52,10 +52,13 @@ struct container_args {
 	bool no_pivot;	    /* MS_MOVE + chroot, for a root on an initramfs */
 	bool no_new_keyring;
 	bool init_reaper; /* --init: PID 1 is ours, reaps orphans and forwards signals */
+	/* The caller does nothing between create and start: where nothing else asks for it, init does not wait for
+	 * the start. Not with `detached`. */
+	bool go_on;
 	enum cgroup_manager cgroup_manager;
 	const struct container_overlay *overlay; /* NULL: spec->root_path is a directory */
 
-	/* Called in the parent when init is ready and waits for leave to go on, so that a parent that is killed
+	/* Called in the parent when init lives and needs our leave to go on, so that a parent that is killed
 	 * leaves either no container or a record of it. May be NULL. 0 or -errno, which ends the start. */
 	int (*record)(void *arg, pid_t pid, const struct cgroup *cg, struct err *e);
 	void *record_arg;
@@ -67,6 +70,7 @@ struct container {
 	int pidfd;  /* readable when it has ended; -1: none */
 	int sync;   /* to init, until it runs the command; -1 otherwise */
 	int master; /* of the terminal, or -1 */
+	bool told;  /* to start, already */
 	struct cgroup cgroup;
 };
 

@@ -1,9 +1,10 @@
 /*
  * Init: from the clone to the command.
  *
- * The story, in order: join the cgroups by our own hand; wait until the parent has mapped ids (only with a new
- * user namespace); join the namespaces that have a path; make the cgroup namespace, which must come after the
- * cgroup; name the host, wake the loopback, set sysctls; build the root; let the hooks run; make the root "/";
+ * The story, in order: make the network namespace; wait until the parent has mapped ids (only with a new
+ * user namespace); join the namespaces that have a path; name the host, wake the loopback, set sysctls; build the root,
+ * all that while the parent makes the cgroups, which takes as long; join the cgroups by our own hand, then make the
+ * cgroup namespace, which must come after them (both earlier where the root shows the cgroups); let the hooks run; make the root "/";
  * open the terminal; become the user; tell the parent "created"; wait for the start; exec.
  *
  * An error at any step goes to the parent whole, over the sync socket, and ends this process. So does the end
@@ -34,6 +35,7 @@
 #include "container/hooks_int.h"
 #include "container/resolve_int.h"
 #include "container/sync_int.h"
+#include "os/sys.h"
 
 int init_wait_for_parent(struct init *in, struct err *e)
 {
@@ -157,8 +159,6 @@ static int set_up_namespaces(struct init *in, struct err *e)
 
 	if (err)
 		return err;
-	if (is_new(l, OCI_NS_CGROUP) && unshare(CLONE_NEWCGROUP) < 0)
-		return err_sys(e, -errno, "new cgroup namespace");
 	if (spec->hostname && *spec->hostname) {
 		if (!l->ns[OCI_NS_UTS].present)
 			return err_set(e, -EINVAL, "hostname: there is no uts namespace");
@@ -255,11 +255,55 @@ static void close_host(struct init *in)
 	close_fd(&in->process.proc);
 }
 
+/* What the parent makes while we make our network namespace and build the root. */
+static int receive_cgroup(struct init *in, struct err *e)
+{
+	int fds[SYS_FDS_MAX], n = 0, kept = 0;
+	int err = sync_expect_fds(in->sync, SYNC_CGROUP, &kept, fds, &n, e);
+
+	if (err)
+		return err;
+	cgroup_keep(in->cgroup, (uint32_t)kept);
+	cgroup_take_fds(in->cgroup, fds, n);
+	return 0;
+}
+
+static int join_cgroup(struct init *in, struct err *e)
+{
+	int err = in->cgroup->pending ? receive_cgroup(in, e) : 0;
+
+	if (!err)
+		err = cgroup_join(in->cgroup, e);
+	cgroup_close(in->cgroup);
+	return err;
+}
+
+/* A cgroup namespace starts where we are, so it comes after the cgroup. */
+static int enter_cgroup(void *arg, struct err *e)
+{
+	struct init *in = arg;
+	int err = in->in_cgroup ? 0 : join_cgroup(in, e);
+
+	in->in_cgroup = true;
+	if (!err && in->rootfs.new_cgroup && unshare(CLONE_NEWCGROUP) < 0)
+		err = err_sys(e, -errno, "new cgroup namespace");
+	in->rootfs.new_cgroup = false;
+	return err;
+}
+
 static int create(struct init *in, struct err *e)
 {
-	int err = cgroup_join(in->cgroup, e);
+	int err = 0;
 
-	cgroup_close(in->cgroup);
+	if (in->unshare_net && unshare(CLONE_NEWNET) < 0)
+		err = err_sys(e, -errno, "new network namespace");
+	/* The parent answers in order: when we ask for something, this comes first. */
+	if (!err && in->wait_for_parent) {
+		err = join_cgroup(in, e);
+		in->in_cgroup = true;
+	}
+	in->rootfs.enter_cgroup = enter_cgroup;
+	in->rootfs.enter_arg = in;
 	if (!err)
 		err = init_wait_for_parent(in, e);
 	if (!err)
@@ -268,6 +312,8 @@ static int create(struct init *in, struct err *e)
 		err = err_sys(e, -errno, "setsid");
 	if (!err)
 		err = rootfs_build(&in->rootfs, e);
+	if (!err)
+		err = enter_cgroup(in, e);
 	if (!err)
 		err = make_cwd(in);
 	if (!err)
@@ -334,7 +380,7 @@ static int wait_at_socket(struct init *in, struct err *e)
 
 static int wait_for_start(struct init *in, struct err *e)
 {
-	int err = sync_send(in->sync, SYNC_CREATED, 0, NULL, -1);
+	int err = in->go_on ? 0 : sync_send(in->sync, SYNC_CREATED, 0, NULL, -1);
 
 	if (err)
 		return err_sys(e, err, "report");

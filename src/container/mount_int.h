@@ -36,6 +36,9 @@ struct rootfs {
 	const struct cgroup *cgroup;
 	bool user_ns; /* ours is not the host's: no device nodes, some file systems refuse */
 	bool new_mount, new_cgroup, new_net;
+	/* Enters the cgroup, unless that has been done; called before what must not happen outside of it. */
+	int (*enter_cgroup)(void *arg, struct err *e);
+	void *enter_arg;
 	int proc;   /* O_PATH of the host's /proc */
 	int *trees; /* one a mount: a detached tree opened by the parent, or -1 */
 	int root_tree; /* with another user's eyes: the root as a detached tree, opened by the parent, or -1 */

@@ -270,10 +270,14 @@ int mounts_apply(struct rootfs *r, struct err *e)
 		const struct oci_mount *m = &spec->mounts[i];
 		struct mount_opts o;
 		int err = mount_opts_parse(m, &o, e);
+		bool cgroup = m->type && (streq(m->type, "cgroup") || streq(m->type, "cgroup2"));
 
+		/* Its view starts where we are; copies count as the container's memory. */
+		if (!err && (cgroup || o.copy_up))
+			err = r->enter_cgroup(r->enter_arg, e);
 		if (!err && o.bind)
 			err = apply_bind(r, m, &o, r->trees ? r->trees[i] : -1, e);
-		else if (!err && m->type && (streq(m->type, "cgroup") || streq(m->type, "cgroup2")))
+		else if (!err && cgroup)
 			err = cgroup_mount(r, m, &o, e);
 		else if (!err)
 			err = apply_new(r, m, &o, e);

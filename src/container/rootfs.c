@@ -257,15 +257,23 @@ static bool mounts_at(const struct oci_spec *spec, const char *path, const char 
 	return false;
 }
 
+enum { KERNEL_TOPS = 2 };
+
+/* The tops of procfs and sysfs, opened and judged once: the same one counts for all paths below it. */
+struct kernel_tops {
+	int fd[KERNEL_TOPS];
+	bool judged[KERNEL_TOPS];
+};
+
 /* Opens a path to be masked or protected. What lies below the procfs and the sysfs that the config mounts is looked
  * up below these, and they are looked up without links and by their kind: somebody who shares the root could have
  * moved them away since, and would be left with an open one (CVE-2019-19921). -EXDEV: it is another one. */
-static int open_protected(const struct rootfs *r, const char *path)
+static int open_protected(const struct rootfs *r, struct kernel_tops *tops, const char *path)
 {
 	static const struct {
 		const char *below, *at, *type;
 		long magic;
-	} kernels[] = {
+	} kernels[KERNEL_TOPS] = {
 		{ "/proc/", "/proc", "proc", PROC_SUPER_MAGIC },
 		{ "/sys/", "/sys", "sysfs", SYSFS_MAGIC },
 	};
@@ -276,20 +284,26 @@ static int open_protected(const struct rootfs *r, const char *path)
 
 		if (!rest || !mounts_at(r->args->spec, kernels[i].at, kernels[i].type))
 			continue;
-		cleanup_fd int top = sys_openat2(r->root, kernels[i].at + 1, O_PATH | O_CLOEXEC, 0,
-						 RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+		int *top = &tops->fd[i];
 
-		if (top < 0 || fstatfs(top, &st) < 0 || st.f_type != kernels[i].magic)
+		if (*top < 0)
+			*top = sys_openat2(r->root, kernels[i].at + 1, O_PATH | O_CLOEXEC, 0,
+					   RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+		if (*top < 0)
 			return -EXDEV;
-		return sys_openat2(top, rest, O_PATH | O_CLOEXEC, 0,
+		if (!tops->judged[i] && (fstatfs(*top, &st) < 0 || st.f_type != kernels[i].magic))
+			return -EXDEV;
+		tops->judged[i] = true;
+		return sys_openat2(*top, rest, O_PATH | O_CLOEXEC, 0,
 				   RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 	}
 	return root_open(r->root, path);
 }
 
-static int mask_path(struct rootfs *r, const char *path, int *empty, struct err *e)
+static int mask_path(struct rootfs *r, struct kernel_tops *tops, const char *path, int *empty,
+		     struct err *e)
 {
-	cleanup_fd int target = open_protected(r, path);
+	cleanup_fd int target = open_protected(r, tops, path);
 	struct stat st;
 
 	if (target == -ENOENT || target == -ENOTDIR)
@@ -315,9 +329,9 @@ static int set_read_only(int tree, bool recursive)
 	return 0;
 }
 
-static int protect_path(struct rootfs *r, const char *path, struct err *e)
+static int protect_path(struct rootfs *r, struct kernel_tops *tops, const char *path, struct err *e)
 {
-	cleanup_fd int target = open_protected(r, path);
+	cleanup_fd int target = open_protected(r, tops, path);
 
 	if (target == -ENOENT || target == -ENOTDIR)
 		return 0;
@@ -332,31 +346,39 @@ static int protect_path(struct rootfs *r, const char *path, struct err *e)
 	return err ? err_sys(e, err, "make read-only") : 0;
 }
 
-int rootfs_seal(struct rootfs *r, struct err *e)
+static int cover_paths(struct rootfs *r, struct kernel_tops *tops, struct err *e)
 {
-	const struct oci_spec *spec = r->args->spec;
-	const struct oci_linux *l = spec->linux_;
+	const struct oci_linux *l = r->args->spec->linux_;
 	cleanup_fd int empty = -1;
 	int err;
 
-	if (!r->new_mount)
-		return 0;
 	for (size_t i = 0; i < l->readonly_paths.n; i++) {
-		err = protect_path(r, l->readonly_paths.v[i], e);
+		err = protect_path(r, tops, l->readonly_paths.v[i], e);
 		if (err)
 			return err_wrap(e, "readonlyPaths '%s'", l->readonly_paths.v[i]);
 	}
 	for (size_t i = 0; i < l->masked_paths.n; i++) {
-		err = mask_path(r, l->masked_paths.v[i], &empty, e);
+		err = mask_path(r, tops, l->masked_paths.v[i], &empty, e);
 		if (err)
 			return err_wrap(e, "maskedPaths '%s'", l->masked_paths.v[i]);
 	}
-	if (spec->root_readonly) {
-		err = set_read_only(r->root, false);
-		if (err)
-			return err_sys(e, err, "make the root read-only");
-	}
 	return 0;
+}
+
+int rootfs_seal(struct rootfs *r, struct err *e)
+{
+	struct kernel_tops tops = { .fd = { -1, -1 } };
+
+	if (!r->new_mount)
+		return 0;
+	int err = cover_paths(r, &tops, e);
+
+	for (int i = 0; i < KERNEL_TOPS; i++)
+		close_fd(&tops.fd[i]);
+	if (err || !r->args->spec->root_readonly)
+		return err;
+	err = set_read_only(r->root, false);
+	return err ? err_sys(e, err, "make the root read-only") : 0;
 }
 
 static int pivot(struct rootfs *r, struct err *e)

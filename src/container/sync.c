@@ -24,6 +24,27 @@ int sync_send(int sock, enum sync_type type, int value, const struct err *err, i
 	return sys_send_fd(sock, &m, n, fd);
 }
 
+int sync_send_fds(int sock, enum sync_type type, int value, const int *fds, int n)
+{
+	struct sync_msg m = { .type = (int)type, .value = value };
+
+	return sys_send_fds(sock, &m, offsetof(struct sync_msg, err), fds, n);
+}
+
+int sync_expect_fds(int sock, enum sync_type type, int *value, int *fds, int *n, struct err *e)
+{
+	struct sync_msg m;
+	ssize_t r = sys_recv_fds(sock, &m, sizeof(m), fds, n);
+
+	if (r >= (ssize_t)offsetof(struct sync_msg, err) && m.type == (int)type) {
+		*value = m.value;
+		return 0;
+	}
+	while (*n)
+		close(fds[--*n]);
+	return err_sys(e, r < 0 ? (int)r : r ? -EPROTO : -EPIPE, "the other process is gone");
+}
+
 int sync_recv(int sock, struct sync_msg *m, int *fd)
 {
 	int got = -1;
@@ -31,6 +52,9 @@ int sync_recv(int sock, struct sync_msg *m, int *fd)
 
 	m->err = (struct err)ERR_INIT;
 	n = sys_recv_fd(sock, m, sizeof(*m), &got);
+	/* Who leaves without reading what we said resets the connection; its last words are there all the same. */
+	if (n == -ECONNRESET)
+		n = sys_recv_fd(sock, m, sizeof(*m), &got);
 	if (fd)
 		*fd = got;
 	else if (got >= 0)

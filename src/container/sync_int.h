@@ -17,6 +17,7 @@ enum sync_type {
 	/* to init */
 	SYNC_GO,
 	SYNC_START,
+	SYNC_CGROUP, /* with the descriptors to join by; `value`: cgroup.kept */
 };
 
 struct sync_msg {
@@ -28,11 +29,17 @@ struct sync_msg {
 /* `err` may be NULL, `fd` -1. 0 or -errno. */
 int sync_send(int sock, enum sync_type type, int value, const struct err *err, int fd);
 
+/* As above with several descriptors. */
+int sync_send_fds(int sock, enum sync_type type, int value, const int *fds, int n);
+
 /* 0, or -errno; -EPIPE when the other side is gone. `fd` may be NULL: a descriptor that comes is closed. */
 int sync_recv(int sock, struct sync_msg *m, int *fd);
 
 /* Waits for one type. Another message, or the end, is an error; SYNC_ERROR becomes `e`. */
 int sync_expect(int sock, enum sync_type type, struct err *e);
+
+/* As sync_expect, for a message with descriptors: `fds` has room for SYS_FDS_MAX. */
+int sync_expect_fds(int sock, enum sync_type type, int *value, int *fds, int *n, struct err *e);
 
 /* Takes a SYNC_ERROR over. -ENOENT and -EACCES are kept for the program that could not be run; with any other
  * cause they become -EINVAL, the text stays. Returns e->code. */

@@ -21,7 +21,13 @@ struct fd_path {
 };
 struct fd_path fd_path(int fd);
 
+enum { SYS_FDS_MAX = 16 };
+
 /* One descriptor beside the bytes; `fd` -1: none. 0 or -errno. */
 int sys_send_fd(int sock, const void *p, size_t n, int fd);
+/* `count` of them, at most SYS_FDS_MAX. */
+int sys_send_fds(int sock, const void *p, size_t n, const int *fds, int count);
 /* The bytes received, 0 at the end; `*fd` is -1 or a CLOEXEC descriptor. -errno. */
 ssize_t sys_recv_fd(int sock, void *p, size_t n, int *fd);
+/* `*count`: how many descriptors came. */
+ssize_t sys_recv_fds(int sock, void *p, size_t n, int fds[SYS_FDS_MAX], int *count);

@@ -17,6 +17,7 @@ struct wall_create {
 	const struct oci_spec *spec;
 	bool detached;	    /* another process will call start */
 	bool at_once;	    /* this process will, right away: RUNNING is written, once */
+	bool go_on;	    /* and does nothing before: the wall need not wait for it */
 	int stdio[3];	    /* -1: our own */
 	int console_socket; /* -1: struct wall_process.master has the terminal */
 	int preserve_fds;

@@ -69,6 +69,7 @@ static int create(struct instance *in, const struct wall_create *w, struct wall_
 		.no_pivot = w->no_pivot,
 		.no_new_keyring = w->no_new_keyring,
 		.init_reaper = w->init_reaper,
+		.go_on = w->go_on,
 		.cgroup_manager = w->cgroup_manager,
 		.overlay = w->overlay,
 		.record = record,

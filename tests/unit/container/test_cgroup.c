@@ -212,6 +212,14 @@ static void v2_tree(struct tree *t, struct cgroup_layout *l, const char *control
 }
 
 /* Creates /pod/c1 in the tree with `r`. Rootless, because plain files take no BPF program. */
+static int make(struct cgroup *cg, const struct cgroup_layout *l, const struct cgroup_wish *wish,
+		struct err *e)
+{
+	int rc = cgroup_begin_in(cg, l, wish, e);
+
+	return rc ? rc : cgroup_finish_in(cg, l, wish, e);
+}
+
 static int v2_create(struct tree *t, const char *controllers, const struct oci_resources *r,
 		     struct err *e)
 {
@@ -222,7 +230,7 @@ static int v2_create(struct tree *t, const char *controllers, const struct oci_r
 	struct cgroup cg;
 
 	v2_tree(t, &l, controllers);
-	int rc = cgroup_create_in(&cg, &l, &wish, e);
+	int rc = make(&cg, &l, &wish, e);
 
 	if (!rc) {
 		assert_int_equal(cg.n, 1);
@@ -447,7 +455,7 @@ static void v1_limits_and_inherited_cpuset(void **state)
 	struct cgroup cg;
 
 	v1_tree(t, &l);
-	assert_int_equal(cgroup_create_in(&cg, &l, &wish, &e), 0);
+	assert_int_equal(make(&cg, &l, &wish, &e), 0);
 	assert_int_equal(cg.n, 3);
 	assert_int_equal(cgroup_clone_fd(&cg), -1);
 	assert_string_equal(tree_read(t, "memory/g/memory.limit_in_bytes"), "1000");
@@ -522,7 +530,7 @@ static void the_top_is_nobodys_cgroup(void **state)
 	struct cgroup cg;
 
 	v2_tree(*state, &l, "cpu\n");
-	assert_int_equal(cgroup_create_in(&cg, &l, &wish, &e), -EINVAL);
+	assert_int_equal(make(&cg, &l, &wish, &e), -EINVAL);
 	assert_non_null(strstr(e.msg, "linux.cgroupsPath: '/pod/../..' is the root"));
 	cgroup_layout_fini(&l);
 }
