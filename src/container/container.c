@@ -476,7 +476,7 @@ void container_abort(struct container *c)
 
 int container_create(struct container *c, const struct container_args *a, struct err *e)
 {
-	struct preparation p;
+	struct preparation p = { .sync = -1 };
 	int err = check(a, e);
 
 	*c = (struct container)CONTAINER_INIT;

@@ -315,7 +315,9 @@ static int close_object(struct parser *p, size_t from, struct json_value *out)
 	if (n)
 		memcpy(members, p->stack + from, n * sizeof(*members));
 	p->used = from;
-	*out = (struct json_value){ .type = JSON_TYPE_OBJECT, .n = (uint32_t)n, .members = members };
+	*out = (struct json_value){ .type = JSON_TYPE_OBJECT,
+				    .n = (uint32_t)n,
+				    .members = members };
 	return 0;
 }
 
