@@ -116,7 +116,7 @@ static int wish_disk(const char *value, void *dest, struct err *e)
 	OPT_CALL(0, "pv-memory", "MODE", T, bundle.annotations, \
 		 "pv: auto, merged or isolated address spaces", .call = wish_pv_memory), \
 	OPT_CALL(0, "disk", "FILE[,FORMAT[,DEVICE[,ACCESS]]]", T, bundle.annotations, \
-		 "A disk for a guest: raw or qcow2, xvdc to xvdp, rw or ro", .call = wish_disk, \
+		 "A disk for a guest: raw or qcow2, xvdc to xvdp, rw or ro; iops=N, bps=N limit it", .call = wish_disk, \
 		 .complete = COMPLETE_FILE), \
 	OPT_BOOL(0, "rm", T, rm, "Remove the instance when it has ended"), \
 	OPT_STRING(0, "restart", "POLICY", T, restart, \

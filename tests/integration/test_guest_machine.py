@@ -185,3 +185,17 @@ def test_a_disk_is_no_faster_than_its_limits(guest, disks):
                      options=["--privileged", "--disk", "format=raw,access=ro,iops=10,target=a.raw"])
     assert "40+0 records out" in done.stdout, (done.stdout, done.stderr)
     assert 2 <= int(done.stdout.split("took ")[1]) <= 20, done.stdout
+
+
+@pytest.mark.parametrize("content, text", [(b"", "not a Debian package"), (b"hello" * 100, "not a Debian package"),
+                                           (b"\x7fELF\x02\x01\x01" + b"\0" * 11 + b"\xb7\0" + b"\0" * 100,
+                                            "not a 64-bit x86 kernel (ELF machine 183)")])
+def test_a_file_that_is_no_kernel(guest, content, text):
+    """Nor one for another architecture; and nothing of it stays in the store."""
+    (guest.work / "kernel").write_bytes(content)
+    before = sorted(os.listdir(guest.data / "kernels"))
+    done = guest.run("true", options=["--kernel", "./kernel"])
+    assert done.returncode == 125 and done.stderr.count("\n") == 1 and text in done.stderr, done.stderr
+    assert sorted(os.listdir(guest.data / "kernels")) == before
+    done = guest.run("true", options=["--kernel", "./nosuch"])
+    assert done.returncode == 125 and "nosuch" in done.stderr and done.stderr.count("\n") == 1, done.stderr
