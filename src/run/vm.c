@@ -93,16 +93,6 @@ static void power_access(struct bus_range *r, uint64_t offset, void *data, uint3
 		vm_end(v, VM_END_REBOOT, "%s", "");
 }
 
-/* The serial port writes to the console's stream: that is the main worker's. */
-static int access_port(struct vm_cpu *c, uint16_t port, void *data, uint32_t len, bool is_out)
-{
-	struct vm *v = c->vm;
-
-	if (port >= UART_PORT && port < UART_PORT + UART_SIZE)
-		return vm_call(c, &v->worker[VM_WORKER_MAIN], &v->ports, port, data, len, is_out);
-	return bus_access(&v->ports, port, data, len, is_out);
-}
-
 static int access_register(struct vm_cpu *c, uint64_t address, void *data, uint32_t len,
 			   bool is_write)
 {
@@ -121,8 +111,8 @@ static void serve_io(struct vm_cpu *c)
 
 	c->io++;
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)
-		if (access_port(c, run->io.port, data, run->io.size,
-				run->io.direction == KVM_EXIT_IO_OUT))
+		if (bus_access(&c->vm->ports, run->io.port, data, run->io.size,
+			       run->io.direction == KVM_EXIT_IO_OUT))
 			c->unclaimed++;
 }
 
@@ -334,10 +324,8 @@ static int build(struct vm *v, struct err *e)
 				       .access = power_access };
 	if (!r)
 		r = bus_add(&v->ports, &v->power);
-	if (!r && v->config.ports) {
-		uart_init(&v->uart, &v->stream[0].stream);
-		r = bus_add(&v->ports, &v->uart.range);
-	}
+	if (!r)
+		r = vm_add_serial(v);
 	if (!r)
 		r = write_acpi(v, e);
 	if (!r)

@@ -225,6 +225,25 @@ static int add_shares(struct vm *v, struct err *e)
 	return r;
 }
 
+/* What does not fit now is lost, as on a line without flow control. */
+static ssize_t serial_write(struct stream *base, const struct iovec *iov, int n)
+{
+	ssize_t r = writev(container_of(base, struct vm_serial, stream)->out, iov, n);
+
+	return r < 0 ? -errno : r;
+}
+
+int vm_add_serial(struct vm *v)
+{
+	static const struct stream_ops ops = { .write = serial_write };
+
+	if (!v->config.ports || v->config.port[0].out < 0)
+		return 0;
+	v->serial = (struct vm_serial){ { .ops = &ops }, v->config.port[0].out };
+	uart_init(&v->uart, &v->serial.stream);
+	return bus_add(&v->ports, &v->uart.range);
+}
+
 int vm_add_devices(struct vm *v, struct err *e)
 {
 	int r = add_ports(v, e);

@@ -76,6 +76,12 @@ struct vm_net_queue {
 	unsigned index;
 };
 
+/* The serial port's host side: written by vCPUs, without waiting. */
+struct vm_serial {
+	struct stream stream;
+	int out;
+};
+
 struct vm_cpu {
 	struct vcpu cpu;
 	struct vm_call call;
@@ -93,7 +99,8 @@ struct vm {
 	struct memory mem;
 	struct bus ports, registers; /* port I/O and memory-mapped I/O */
 	struct bus_range power;
-	struct uart uart; /* writes to the first port's descriptor */
+	struct uart uart;
+	struct vm_serial serial; /* writes to the first port's descriptor */
 	struct vm_device device[VM_DEVICES_MAX];
 	unsigned devices;
 	struct virtio_device *balloon, *vsock; /* two of them; no vsock: NULL */
@@ -127,6 +134,8 @@ void vm_net_stats(struct vm *v, struct vm_stats *stats);
 int vm_add_device_on(struct vm *v, struct vm_worker *worker, struct virtio_device *device,
 		     struct err *e);
 int vm_add_devices(struct vm *v, struct err *e);
+/* The serial port, when there is a console to write to. 0 or -errno. */
+int vm_add_serial(struct vm *v);
 void vm_free_devices(struct vm *v);
 /* Takes over `device`; NULL is out of memory. */
 int vm_add_device(struct vm *v, struct virtio_device *device, struct err *e);
