@@ -117,10 +117,28 @@ static void fire_timers(struct loop *l)
 	}
 }
 
+/* epoll_wait that may look a while before it sleeps. */
+static int wait_for(struct loop *l, struct epoll_event *batch, int timeout_ms)
+{
+	if (!l->spin_ns || !timeout_ms)
+		return epoll_wait(l->epfd, batch, BATCH, timeout_ms);
+	uint64_t begin = now_ns(), end = l->spinning ? begin + l->spin_ns : 0;
+	int n = 0;
+
+	while (!n && now_ns() < end)
+		n = epoll_wait(l->epfd, batch, BATCH, 0);
+	if (n)
+		return n;
+	begin = now_ns();
+	n = epoll_wait(l->epfd, batch, BATCH, timeout_ms);
+	l->spinning = now_ns() - begin < 2 * l->spin_ns;
+	return n;
+}
+
 int loop_once(struct loop *l, int timeout_ms)
 {
 	struct epoll_event batch[BATCH];
-	int n = epoll_wait(l->epfd, batch, BATCH, timeout_for(l, timeout_ms));
+	int n = wait_for(l, batch, timeout_for(l, timeout_ms));
 
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;

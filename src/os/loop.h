@@ -34,6 +34,10 @@ struct loop {
 	int batch_n;
 	bool stopping;
 	int result;
+	/* After work, looks for more for so long before it sleeps: a sleeping processor takes longer to wake than many
+	 * requests take. Only while that finds something, or sleeps turn out shorter. 0: never. */
+	uint64_t spin_ns;
+	bool spinning;
 };
 
 /* 0 or -errno. */

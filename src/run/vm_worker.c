@@ -23,6 +23,9 @@
 #include "os/futex.h"
 #include "run/vm_int.h"
 
+/* A read from the page cache takes a few microseconds, a sleeping thread some tens until it runs. */
+#define DISK_SPIN_NS 50000
+
 static void wake(const struct vm_worker *w)
 {
 	uint64_t one = 1;
@@ -119,6 +122,8 @@ int vm_workers_init(struct vm *v)
 		r = loop_init(&w->loop);
 		if (r)
 			break;
+		if (i == VM_WORKER_DISKS)
+			w->loop.spin_ns = DISK_SPIN_NS;
 		w->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		w->call_event = (struct loop_fd){ .fd = w->call_fd, .fn = on_call };
 		r = w->call_fd < 0 ? -errno : loop_watch(&w->loop, &w->call_event, EPOLLIN);

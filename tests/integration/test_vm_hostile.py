@@ -25,7 +25,7 @@ pytestmark = [
 
 def ring0_is_real():
     checks = subprocess.run([BUILD / "warren", "doctor"], capture_output=True, text=True).stdout
-    return re.search(r"^PASS +KVM-03", checks, re.M) is not None
+    return re.search(r"^(PASS|WARN) +KVM-03", checks, re.M) is not None
 
 
 RINGS = [3] + ([0] if os.access("/dev/kvm", os.R_OK | os.W_OK) and ring0_is_real() else [])
