@@ -229,6 +229,38 @@ static void a_round_waits_no_longer_than_asked(void **state)
 	loop_disarm(&late.timer);
 }
 
+/* A loop that looks a while before it sleeps finds what comes, waits no longer for it, and sleeps when nothing does. */
+static void spinning_ends(void **state)
+{
+	struct loop_fd s = { .fd = eventfd(3, EFD_NONBLOCK | EFD_CLOEXEC), .fn = count };
+	struct mark soon = { { .fn = note }, 1 };
+	struct timespec used[2];
+
+	(void)state;
+	loop.spin_ns = 20000000;
+	loop.spinning = true;
+	assert_int_equal(loop_watch(&loop, &s, EPOLLIN), 0);
+	uint64_t begin = now_ns();
+
+	assert_int_equal(loop_once(&loop, 5000), 0);
+	assert_true(now_ns() - begin < 2000000000);
+	assert_int_equal(fired, 1);
+	loop_unwatch(&loop, &s);
+	loop_arm(&loop, &soon.timer, 100000000);
+	assert_int_equal(loop_once(&loop, 5000),
+			 0); /* spins in vain, then sleeps until the timer */
+	assert_false(loop.spinning);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used[0]);
+	loop_arm(&loop, &soon.timer, 100000000);
+	assert_int_equal(loop_once(&loop, 5000), 0);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used[1]);
+	assert_true((used[1].tv_sec - used[0].tv_sec) * 1000000000 + used[1].tv_nsec -
+			    used[0].tv_nsec <
+		    15000000);
+	loop_disarm(&soon.timer);
+	close(s.fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +273,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(signals_arrive_as_events, enter, leave),
 		cmocka_unit_test_setup_teardown(an_interrupted_wait_is_no_error, enter, leave),
 		cmocka_unit_test_setup_teardown(a_round_waits_no_longer_than_asked, enter, leave),
+		cmocka_unit_test_setup_teardown(spinning_ends, enter, leave),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
