@@ -30,6 +30,7 @@
 #include "base/str.h"
 #include "machine/acpi.h"
 #include "machine/x86.h"
+#include "os/thread.h"
 #include "run/vm_int.h"
 
 void vm_end(struct vm *v, enum vm_end end, const char *fmt, ...)
@@ -409,10 +410,10 @@ void vm_stats(struct vm *v, struct vm_stats *stats)
 static int start_cpus(struct vm *v, struct err *e)
 {
 	for (unsigned i = 0; i < v->cpus; i++) {
-		int r = pthread_create(&v->cpu[i].thread, NULL, cpu_main, &v->cpu[i]);
+		int r = thread_start(&v->cpu[i].thread, cpu_main, &v->cpu[i]);
 
 		if (r)
-			return err_sys(e, -r, "vCPU %u: no thread", i);
+			return err_sys(e, r, "vCPU %u: no thread", i);
 		v->cpu[i].has_thread = true;
 	}
 	return 0;

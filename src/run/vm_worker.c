@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "os/futex.h"
+#include "os/thread.h"
 #include "run/vm_int.h"
 
 /* A read from the page cache takes a few microseconds, a sleeping thread some tens until it runs. */
@@ -134,10 +135,10 @@ int vm_workers_init(struct vm *v)
 static int start(struct vm_worker *w, enum vm_thread kind, struct err *e)
 {
 	w->kind = kind;
-	int r = pthread_create(&w->thread, NULL, worker_main, w);
+	int r = thread_start(&w->thread, worker_main, w);
 
 	w->has_thread = !r;
-	return r ? err_sys(e, -r, "no thread for devices") : 0;
+	return r ? err_sys(e, r, "no thread for devices") : 0;
 }
 
 int vm_workers_start(struct vm *v, struct err *e)
