@@ -129,6 +129,7 @@ static hypercall_fn *const table[XEN_HYPERCALLS] = {
 	[XEN_FPU_TASKSWITCH] = accept, /* the FPU is always the guest's */
 	[XEN_SET_DEBUGREG] = hc_set_debugreg,
 	[XEN_GET_DEBUGREG] = hc_get_debugreg,
+	[XEN_PLATFORM_OP] = hc_platform_op,
 	[XEN_UPDATE_DESCRIPTOR] = hc_update_descriptor,
 	[XEN_MEMORY_OP] = hc_memory_op,
 	[XEN_MULTICALL] = hc_multicall,

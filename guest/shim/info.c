@@ -148,3 +148,14 @@ int64_t hc_physdev_op(struct vcpu *v, const uint64_t *a)
 	(void)v;
 	return a[0] == PHYSDEVOP_SET_IOPL || a[0] == PHYSDEVOP_SET_IOBITMAP ? 0 : -XEN_ENOSYS;
 }
+
+/* Only domain 0 may ask the platform; a guest hears so, as under Xen, once its words are understood. */
+int64_t hc_platform_op(struct vcpu *v, const uint64_t *a)
+{
+	uint32_t head[2]; /* cmd, interface_version */
+
+	(void)v;
+	if (!copy_in(head, a[0], sizeof(head)))
+		return -XEN_EFAULT;
+	return head[1] == XENPF_INTERFACE_VERSION ? -XEN_EPERM : -XEN_EACCES;
+}

@@ -193,6 +193,7 @@ int64_t hc_memory_op(struct vcpu *v, const uint64_t *a);
 int64_t hc_grant_table_op(struct vcpu *v, const uint64_t *a);
 int64_t hc_console_io(struct vcpu *v, const uint64_t *a);
 int64_t hc_physdev_op(struct vcpu *v, const uint64_t *a);
+int64_t hc_platform_op(struct vcpu *v, const uint64_t *a);
 
 /* hypercall.c */
 int64_t do_hypercall(struct vcpu *v, uint64_t number, const uint64_t *a);

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "cli/oci.h"
+#include "run/status.h"
 
 struct settings {
 	struct oci_create_options create;
@@ -54,9 +55,12 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 		r = run_created(&c, s, e);
 	oci_created_fini(&c);
 	if (r < 0) {
+		/* What is missing for a guest is not its program. */
+		int status = c.wall && c.wall->guest ? exit_status_for(r, e) : oci_exec_status(r);
+
 		err_wrap(e, "run '%s'", argv[0]);
 		cli_complain(e);
-		return oci_exec_status(r);
+		return status;
 	}
 	return r;
 }

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -63,6 +64,19 @@ int oci_wall(const struct oci_spec *spec, const struct wall_ops **wall, struct e
 
 	if (!name)
 		name = oci_annotation(spec, "dev.warren.isolation");
+	if (spec->vm && spec->vm->hypervisor_path) {
+		/* It is this program; its one parameter is the wall. */
+		const char *slash = strrchr(spec->vm->hypervisor_path, '/');
+
+		if (!slash || !str_after(slash + 1, "warren"))
+			return err_set(
+				e, -EINVAL,
+				"config.json: vm.hypervisor.path: '%s' is not used: Warren is the "
+				"hypervisor. Fix: leave vm.hypervisor out",
+				spec->vm->hypervisor_path);
+		if (!name && spec->vm->hypervisor_parameters.n)
+			name = spec->vm->hypervisor_parameters.v[0];
+	}
 	if (!name && spec->vm)
 		name = "vm";
 	return wall_find(name, wall, e);

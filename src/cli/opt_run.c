@@ -250,6 +250,9 @@ int run_create(const struct run_settings *set, int argc, char **argv, const char
 		if (!r)
 			r = launch_create(&l, root, s, &no_image, e);
 	}
+	if (r == -ENOENT && no_image && !streq(when, "missing"))
+		err_set(e, r, "image '%s': there is none of this name here. Fix: warren pull %s",
+			l.image, l.image);
 	if (r)
 		return r;
 	r = write_cidfile(set->cidfile, s->in.id, e);

@@ -50,7 +50,7 @@ static int map_file(int fd, const char *what, uint64_t max, struct file_view *f,
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, -EINVAL, "%s is not a regular file", what);
 	if (st.st_size <= 0 || (uint64_t)st.st_size > max)
-		return err_set(e, -EINVAL, "%s: a size of %lld bytes makes no sense", what,
+		return err_set(e, -ENOEXEC, "%s: a size of %lld bytes makes no sense", what,
 			       (long long)st.st_size);
 	void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 

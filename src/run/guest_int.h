@@ -76,6 +76,7 @@ struct guest_net {
 struct guest_machine {
 	int kvm;
 	struct kernel kernel;
+	char kernel_name[256]; /* for errors */
 	char cmdline[2048];
 	uint64_t memory; /* bytes */
 	unsigned vcpus;

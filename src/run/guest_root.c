@@ -39,6 +39,15 @@
 /* Lower directories are named relative to this many characters of mount options. */
 #define OPTIONS_MAX 4000
 
+void guest_space_mend(struct err *e, const char *dir)
+{
+	struct err why = *e;
+
+	if (why.code && strstr(why.msg, "No space left"))
+		err_set(e, why.code, "%s. Fix: free space below '%s', or set WARREN_DATA", why.msg,
+			dir);
+}
+
 static int store_path(char *out, size_t size, struct err *e)
 {
 	char data[PATH_MAX];
@@ -141,6 +150,9 @@ static int make_and_open(const struct container_overlay *layers, const char *dir
 	snprintf(to, sizeof(to), "%s.erofs", scratch);
 	struct making m = { layers, dir, scratch, to, geteuid() != 0 };
 	int r = inner_root(0, make_image, &m, e);
+
+	if (r < 0)
+		guest_space_mend(e, store);
 
 	if (r == 0) {
 		fd = open(to, O_RDONLY | O_CLOEXEC);

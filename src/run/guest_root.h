@@ -9,3 +9,6 @@
  * (relative to `bundle`), which is made anew each time. A read-only descriptor, or -errno. */
 int guest_root_open(const struct container_overlay *layers, const char *root, const char *bundle,
 		    struct err *e);
+
+/* Where `e` says that there is no space left: what would mend it. */
+void guest_space_mend(struct err *e, const char *dir);

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "os/spawn.h"
 #include "os/tree.h"
+#include "run/guest_root.h"
 
 /* Sparse: it takes what is written. */
 #define UPPER_SIZE (16ll << 30)
@@ -68,6 +69,8 @@ static int make(const char *path, struct err *e)
 		r = err_sys(e, -errno, "create '%s'", fresh);
 	if (r == 0)
 		r = format(fresh, e);
+	if (r < 0)
+		guest_space_mend(e, path);
 	if (r == 0 && rename(fresh, path) < 0)
 		r = err_sys(e, -errno, "rename to '%s'", path);
 	if (r < 0)

@@ -112,6 +112,15 @@ void guest_vmm_vsock(uint32_t id, uint32_t port, void *arg)
 
 void guest_vmm_fail(void)
 {
+	struct err why = guest_vmm.report.err;
+
+	/* The loaders' word for a file that is no kernel for this machine. */
+	if (why.code == -ENOEXEC)
+		err_set(&guest_vmm.report.err, why.code,
+			"kernel '%s': vmlinux: %s. Fix: import a whole one (warren kernel import), "
+			"or "
+			"name another",
+			guest_vmm.g->kernel_name, why.msg);
 	tell(GUEST_REPORT_FAILED);
 	_exit(1);
 }

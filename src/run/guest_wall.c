@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/kvm.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,8 +64,15 @@ const char *guest_kvm_mend(int code)
 int guest_kvm_open(int *fd, struct err *e)
 {
 	*fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (*fd >= 0)
+	if (*fd >= 0 && ioctl(*fd, KVM_GET_API_VERSION, 0) == KVM_API_VERSION)
 		return 0;
+	if (*fd >= 0) {
+		close_fd(fd);
+		return err_set(
+			e, -ENODEV,
+			"/dev/kvm: is not KVM's device. Fix: remove it and modprobe kvm_intel or "
+			"kvm_amd; or use --isolation container [KVM-02]");
+	}
 	int code = errno;
 
 	return err_set(e, -code, "/dev/kvm: %s. Fix: %s; or use --isolation container [KVM-02]",
@@ -236,6 +244,9 @@ static int choose_kernel(const struct guest_kind *kind, struct guest_machine *g,
 		wish++;
 	int r = kernel_open(&g->kernel, wish, kind->name, e);
 
+	snprintf(g->kernel_name, sizeof(g->kernel_name), "%s",
+		 wish ? wish : g->kernel.info.release);
+
 	if (!initrd && spec->vm)
 		initrd = spec->vm->kernel_initrd;
 	return r == 0 && initrd ? kernel_add_initrd(&g->kernel, initrd, e) : r;
@@ -330,6 +341,7 @@ static int domain_open(const struct guest_kind *kind, struct guest_machine *g,
 		r = guest_kvm_open(&g->kvm, e);
 	if (r == 0)
 		r = kernel_file_open(spec->vm->kernel_path, &g->kernel.vmlinux, e);
+	snprintf(g->kernel_name, sizeof(g->kernel_name), "%s", spec->vm->kernel_path);
 	if (r == 0 && spec->vm->kernel_initrd)
 		r = kernel_initrd_open(spec->vm->kernel_initrd, &g->kernel.initramfs, e);
 	for (size_t i = 0; i < spec->vm->kernel_parameters.n; i++)

@@ -42,6 +42,7 @@ enum xen_hypercall {
 enum {
 	XEN_EPERM = 1,
 	XEN_ENOENT = 2,
+	XEN_EACCES = 13,
 	XEN_EFAULT = 14,
 	XEN_EBUSY = 16,
 	XEN_EEXIST = 17,
@@ -333,6 +334,8 @@ struct xen_callback_register {
 	uint32_t pad;
 	uint64_t address;
 };
+
+#define XENPF_INTERFACE_VERSION 0x03000000u /* platform.h */
 
 enum { PHYSDEVOP_SET_IOPL = 6, PHYSDEVOP_SET_IOBITMAP = 7 };
 
