@@ -19,7 +19,7 @@ FILES, SIZE = 10000, 1024
 PODMAN = """[containers]
 netns = "none"
 log_driver = "none"
-cgroups = "disabled"
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "none"
