@@ -8,22 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pv/layout.h"
-#include "wire/xen.h"
+#include "hostile.h"
 
-long hypercall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e);
 void hostile(struct xen_start_info *info);
 void trapped(void);
 void on_trap(void);
-void *memset(void *p, int c, size_t n);
-void *memcpy(void *to, const void *from, size_t n);
+#define BAD 0x0000123456789000ull /* nothing is mapped there */
 
-#define BASE 0xffffffff80000000ull
-#define BAD  0x0000123456789000ull /* nothing is mapped there */
-
-static struct xen_start_info *si;
-
-static void settle(void);
+struct xen_start_info *si;
 
 void *memset(void *p, int c, size_t n)
 {
@@ -39,7 +31,7 @@ void *memcpy(void *to, const void *from, size_t n)
 	return to;
 }
 
-static void say(const char *text)
+void say(const char *text)
 {
 	size_t n = 0;
 
@@ -49,7 +41,7 @@ static void say(const char *text)
 	hypercall(XEN_CONSOLE_IO, 0, 1, (uint64_t) "\n", 0, 0);
 }
 
-static void say_number(const char *what, long v)
+void say_number(const char *what, long v)
 {
 	char b[64];
 	unsigned n = 0, digits = 0;
@@ -110,7 +102,7 @@ static void raw_service(uint32_t op)
 	*(volatile uint32_t *)(PV_HV + HV_MMIO) = op;
 }
 
-static void send(uint32_t port)
+void send(uint32_t port)
 {
 	hypercall(XEN_EVENT_CHANNEL_OP, EVTCHNOP_SEND, (uint64_t)&port, 0, 0, 0);
 }
@@ -253,7 +245,7 @@ static void bad_ports(void)
 }
 
 /* What the VMM does about a ring happens on its own time: give it some. */
-static void settle(void)
+void settle(void)
 {
 	for (unsigned i = 0; i < 300; i++)
 		hypercall(XEN_CONSOLE_IO, 0, 0, 0, 0, 0);
@@ -288,8 +280,8 @@ static void bad_store(void)
 	say("survived");
 }
 
-static void put_message(struct xen_store_ring *r, uint32_t type, const void *p, uint32_t len,
-			uint32_t claim)
+void put_message(struct xen_store_ring *r, uint32_t type, const void *p, uint32_t len,
+		 uint32_t claim)
 {
 	struct xen_store_msg m = { .type = type, .req_id = 1, .len = claim };
 	uint8_t *b = (uint8_t *)&m;
@@ -326,6 +318,19 @@ static void store_flood(void)
 			break;
 		}
 	say(sent < 100000 ? "survived" : "never stopped");
+}
+
+/* The same, but fetching the answers: the host is never done, and must do other things all the same. */
+static void store_feed(void)
+{
+	struct xen_store_ring *r = (struct xen_store_ring *)(BASE + (si->store_mfn << 12));
+
+	say("feeding");
+	for (;;) {
+		r->rsp_cons = __atomic_load_n(&r->rsp_prod, __ATOMIC_SEQ_CST);
+		if (r->req_prod - __atomic_load_n(&r->req_cons, __ATOMIC_SEQ_CST) < 900)
+			put_message(r, XS_DIRECTORY, "/local/domain/1", 16, 16);
+	}
 }
 
 static void spin(void)
@@ -387,6 +392,12 @@ static const struct {
 	{ "flood", flood },
 	{ "timers", timers },
 	{ "crash", crash },
+	{ "store-feed", store_feed },
+	{ "blk-ungranted", blk_ungranted },
+	{ "blk-requests", blk_requests },
+	{ "blk-indices", blk_indices },
+	{ "blk-flood", blk_flood },
+	{ "blk-reader", blk_reader },
 };
 
 static bool same(const char *a, const char *b)

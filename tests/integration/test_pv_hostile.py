@@ -73,7 +73,8 @@ def test_is_told_no_and_goes_on(case, lines):
         assert line in done.stdout
 
 
-@pytest.mark.parametrize("case, word", [("spin", "spinning"), ("flood", "flooding")])
+@pytest.mark.parametrize("case, word", [("spin", "spinning"), ("flood", "flooding"),
+                                        ("store-feed", "feeding")])
 def test_one_that_never_yields_can_be_stopped_and_disturbs_nobody(case, word):
     guest = subprocess.Popen(command(case), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True)
@@ -90,6 +91,52 @@ def test_one_that_never_yields_can_be_stopped_and_disturbs_nobody(case, word):
     finally:
         guest.kill()
         guest.wait()
+
+
+def numbered_disk(path):
+    """256 sectors, each begins with its number."""
+    path.write_bytes(b"".join(n.to_bytes(4, "little") + bytes(508) for n in range(256)))
+    return path
+
+
+@pytest.fixture
+def reader(tmp_path):
+    """An honest guest with a disk of its own, which reads all the while and must not notice anything."""
+    disk = numbered_disk(tmp_path / "honest")
+    before = disk.read_bytes()
+    guest = subprocess.Popen(command("blk-reader", "--block", str(disk)), stdin=subprocess.DEVNULL, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert guest.stdout.readline().strip() == "reading"
+    yield guest
+    out, err = guest.communicate(timeout=120)
+    assert (guest.returncode, err) == (0, "") and "wrong: 0\n" in out.replace("\r", "") and "survived" in out
+    assert disk.read_bytes() == before
+
+
+@pytest.mark.parametrize("mode", ["merged", "isolated"])
+def test_every_bad_request_to_a_disk_is_refused(tmp_path, reader, mode):
+    disk = numbered_disk(tmp_path / "disk")
+    before = disk.read_bytes()
+    done = lguest("blk-requests", "--pv-memory", mode, "--block", str(disk), timeout=120)
+    answers = dict(line.strip().split(": ") for line in done.stdout.splitlines() if ": " in line)
+    assert len(answers) == 24 and answers.pop("unknown operation") == "-2"
+    assert {what: status for what, status in answers.items() if status != "-1"} == {}
+    assert (done.returncode, done.stderr) == (0, "") and "survived" in done.stdout
+    assert disk.read_bytes() == before
+
+
+@pytest.mark.parametrize("case, line", [
+    ("blk-ungranted", "[warren] disk xvda: its ring is not granted"),
+    ("blk-indices", "[warren] disk xvda was cut off: its ring's indices are too far apart"),
+    ("blk-flood", ""),
+])
+def test_a_bad_ring_of_a_disk_hurts_nobody_else(tmp_path, reader, case, line):
+    disk = numbered_disk(tmp_path / "disk")
+    before = disk.read_bytes()
+    done = lguest(case, "--block", str(disk), timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "survived" in done.stdout and line in done.stdout
+    assert disk.read_bytes() == before
 
 
 @pytest.mark.parametrize("content, reason", [
