@@ -129,6 +129,21 @@ static long copy_to_memory(void)
 	return n < 0 ? n : out;
 }
 
+static int starts_with(const char *s, const char *what, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (s[i] != what[i])
+			return 0;
+	return 1;
+}
+
+static int has_name(char *const *env, const char *name, size_t n)
+{
+	while (*env && !starts_with(*env, name, n))
+		env++;
+	return *env != NULL;
+}
+
 /* The environment with WARREN_SELF= in front; as it is when there is no memory for that. */
 static char **with_path(char **env)
 {
@@ -148,6 +163,11 @@ static char **with_path(char **env)
 	for (size_t i = 0; i < sizeof(name) - 1; i++)
 		text[i] = name[i];
 	if (call(SYS_readlink, addr(self), addr(text + sizeof(name) - 1), PATH_SIZE, 0, 0) <= 0)
+		return env;
+	/* Sealed already, by a mount of the file alone or in memory: who did that knew the path, we do not. */
+	const char *path = text + sizeof(name) - 1;
+
+	if ((!path[1] || starts_with(path, "/memfd:", 7)) && has_name(env, name, sizeof(name) - 1))
 		return env;
 	out[0] = text;
 	for (size_t i = 0; i <= n; i++)
