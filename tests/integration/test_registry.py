@@ -447,3 +447,21 @@ def test_bars_on_a_terminal_lines_elsewhere(store, tmp_path, registry):
     assert "\033" not in done.stderr and "layer 1 of 2: pulling" in done.stderr
     store.ok("rmi", f"{registry.host}/it")
     assert store.run("pull", "-q", f"{registry.host}/it").stderr == ""
+
+
+@needs_registry
+def test_two_pulls_share_the_work(store, tmp_path, registry):
+    layers = [GOOD, tar_bytes(entry("big", os.urandom(30 << 20)))]
+    store.ok("image", "import", "-q", Layout(tmp_path / "layout", *layers, packed=False).write(), "it")
+    store.ok("push", "-q", "it", f"{registry.host}/it")
+    store.ok("rmi", "it")
+    before = sum(f.stat().st_blocks for f in store.path.rglob("*") if f.is_file())
+    pulls = [subprocess.Popen([WARREN, "pull", "-q", f"{registry.host}/it"], env=store.env, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    done = [p.communicate(timeout=60) for p in pulls]
+    assert [p.returncode for p in pulls] == [0] * 4, done
+    assert len({out for out, _ in done}) == 1
+    after = sum(f.stat().st_blocks for f in store.path.rglob("*") if f.is_file())
+    # The big file and its packed form, once each.
+    assert (after - before) * 512 < 3 * (30 << 20)
+    store.is_clean()
