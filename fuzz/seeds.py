@@ -201,6 +201,74 @@ def hypercall():
                           + call(23) + trap(1), table.ljust(512, b"\0") + code[at:])
 
 
+# Steps of fuzz_virtio.h. 14: split rings without event index, 6: with it, 2: packed ones.
+BUFFERS, PLAIN = 0xe000, 14
+
+
+def put(at, data):
+    data += bytes(-len(data) % 8)
+    return b"".join(b"\2" + struct.pack("<H", at + i) + data[i:i + 8] for i in range(0, len(data), 8))
+
+
+def chain(queue, slot, *pieces, kick=True):
+    """Offers a buffer of (address, length, writable) pieces in descriptors from `slot` on."""
+    out = b""
+    for i, (at, length, writable) in list(enumerate(pieces))[1:]:
+        out += put(0x1000 * (1 + queue) + 16 * (slot + i),
+                   struct.pack("<QIHH", at, length, 2 * writable | (i + 1 < len(pieces)), slot + i + 1))
+    at, length, writable = pieces[0]
+    return out + struct.pack("<BBBHHHB", 5 if kick else 3, queue, slot, at - BUFFERS, length,
+                             2 * writable | (len(pieces) > 1), slot + 1) + (bytes([queue]) if kick else b"")
+
+
+def virtio_fs():
+    def ask(opcode, unique, slot, body=b"", queue=1):
+        head = struct.pack("<IIQQIIII", 40 + len(body), opcode, unique, 1, 0, 0, 0, 0)
+        pieces = [(BUFFERS, 40 + len(body), False)] + ([(BUFFERS + 512, 256, True)] if queue else [])
+        return put(BUFFERS, head + body) + chain(queue, slot, *pieces)
+
+    def answered(steps, replies):
+        return bytes([PLAIN]) + steps + replies + bytes([len(replies)])
+
+    reply = struct.pack("<IiQ", 20, 0, 1) + b"body"
+    yield answered(ask(26, 5, 0, bytes(24)) + b"\7\7" * 9 + ask(1, 6, 2, b"name\0") + b"\7\7" * 9, reply * 2)
+    yield answered(ask(2, 7, 0, bytes(8), queue=0) + ask(1, 8, 0, b"a\0") + b"\7\7" * 4, reply)
+    yield answered(ask(1, 8, 0, b"a\0") + struct.pack("<BIB", 0, 0, 28) + b"\7\7" * 6, reply)
+    yield answered(ask(15, 9, 0, bytes(40)) + b"\7\7" * 6, struct.pack("<IiQ", 400, 0, 1) + bytes(200))
+
+
+def virtio_vsock():
+    def packet(op, host, guest, slot, data=b"", **more):
+        head = struct.pack("<QQIIIHHIII", 3, 2, guest, host, more.get("length", len(data)), more.get("type", 1), op,
+                           more.get("flags", 0), 65536, more.get("fwd", 0))
+        return put(BUFFERS, head + data) + chain(1, slot, (BUFFERS, 44 + len(data), False))
+
+    room = b"".join(chain(0, i, (BUFFERS + 0x800, 0x400, True)) for i in range(4))
+    for how in (PLAIN, 6):
+        yield bytes([how]) + room + packet(1, 9, 5, 0) + b"\7\1" * 8 + packet(5, 9, 5, 1, b"data" * 30) + packet(7, 9, 5, 2) + room \
+            + packet(4, 9, 5, 3, flags=2) + packet(4, 9, 5, 4, flags=1) + room
+        yield bytes([how]) + packet(5, 1, 2, 0) + packet(1, 9, 5, 1, type=2) + packet(99, 1, 1, 2) + packet(3, 1, 1, 3) + room
+        yield bytes([how]) + room + b"\7\1" * 16 + packet(2, 1 << 30, 1, 0) + b"\7\1" * 8 + packet(5, 1 << 30, 1, 1, b"x") + packet(3, 1 << 30, 1, 2)
+
+
+def virtio_balloon():
+    pfns = struct.pack("<6I", 0x20, 0x21, 0x22, 0x40, 0xffffffff, 0x10)
+    stats = b"".join(struct.pack("<HQ", tag, 4096) for tag in (5, 4, 77, 6))
+    for how in (PLAIN, 6):
+        yield bytes([how]) + put(BUFFERS, pfns) + chain(0, 0, (BUFFERS, 24, False)) + chain(1, 0, (BUFFERS, 24, False)) \
+            + put(BUFFERS, stats) + chain(2, 0, (BUFFERS, 40, False)) + chain(3, 0, (BUFFERS + 0x1000, 0x1000, True)) + b"\7\2" * 9 \
+            + chain(2, 1, (BUFFERS, 40, False))
+
+
+def virtio_console():
+    steps = bytes([PLAIN])
+    for slot, message in enumerate(((0, 0, 1), (0, 3, 1), (1, 3, 1), (1, 6, 1), (9, 6, 1))):
+        steps += put(BUFFERS, struct.pack("<IHH", *message)) + chain(3, slot, (BUFFERS, 8, False))
+    rooms = b"".join(chain(queue, 0, (BUFFERS + 0x800, 64, True)) for queue in (2, 0, 4))
+    yield steps + rooms + chain(1, 0, (BUFFERS, 200, False)) + chain(5, 0, (BUFFERS, 200, False)) + b"\7\0" * 9
+
+
 def of(name):
     return list(globals()[name]()) if name in ("tar", "packing", "elf", "qcow2", "agent", "control", "dbus", "share", "virtqueue", "store",
-                                               "blkring", "hypercall") else []
+                                               "blkring", "hypercall", "virtio_fs", "virtio_vsock", "virtio_balloon",
+                                               "virtio_console") else []
