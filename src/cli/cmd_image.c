@@ -18,6 +18,7 @@
 #include "cli/images.h"
 #include "cli/table.h"
 #include "image/image.h"
+#include "run/guest_root.h"
 #include "wire/reference.h"
 #include "wire/template.h"
 
@@ -494,6 +495,7 @@ static int run_remove(void *settings, int argc, char **argv, struct err *e)
 			*e = one;
 		first = first ? first : r;
 	}
+	guest_roots_collect();
 	return first;
 }
 
@@ -526,6 +528,7 @@ static int run_prune(void *settings, int argc, char **argv, struct err *e)
 	(void)argc, (void)argv;
 	if (r)
 		return r;
+	freed += guest_roots_collect();
 	images_size(freed, text, sizeof(text));
 	printf("Total reclaimed space: %s\n", text);
 	return 0;

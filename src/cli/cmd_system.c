@@ -21,6 +21,7 @@
 #include "cli/table.h"
 #include "os/paths.h"
 #include "run/disk.h"
+#include "run/guest_root.h"
 #include "run/instance.h"
 #include "run/prune.h"
 #include "run/registry.h"
@@ -289,6 +290,7 @@ static int run_prune(void *settings, int argc, char **argv, struct err *e)
 		r = remove_leftovers(e);
 	if (!r)
 		r = images_prune(s->all, &freed, e);
+	freed += guest_roots_collect();
 	if (!r && s->volumes)
 		r = volumes_prune(false, &(struct strlist){ .n = 0 }, &freed, e);
 	if (!r) {

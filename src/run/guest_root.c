@@ -193,7 +193,7 @@ static int layers_key(const struct container_overlay *layers, char *out, struct 
 	return 0;
 }
 
-/* Whether the lowest layer that an image was made of is still there, by the link KEY.from. */
+/* Whether the topmost layer that an image was made of is gone, by the link KEY.from: those below may be others' too. */
 static bool layers_gone(int store, const char *key)
 {
 	char name[80], to[PATH_MAX];
@@ -206,9 +206,11 @@ static bool layers_gone(int store, const char *key)
 	return access(to, F_OK) < 0 && errno == ENOENT;
 }
 
-/* Images of layers that were collected go when another one is made; guests that run keep theirs open. */
-static void prune(const char *store)
+/* Images of layers that were collected go with them; guests that run keep theirs open. Bytes that came free. */
+static uint64_t prune(const char *store)
 {
+	uint64_t freed = 0;
+
 	cleanup_closedir DIR *d = opendir(store);
 
 	for (struct dirent *de; d && (de = readdir(d));) {
@@ -220,10 +222,26 @@ static void prune(const char *store)
 		key[64] = '\0';
 		if (!layers_gone(dirfd(d), key))
 			continue;
-		unlinkat(dirfd(d), de->d_name, 0);
+		struct stat st;
+
+		if (fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    unlinkat(dirfd(d), de->d_name, 0) == 0)
+			freed += (uint64_t)st.st_blocks * 512;
 		snprintf(name, sizeof(name), "%s.from", key);
 		unlinkat(dirfd(d), name, 0);
 	}
+	return freed;
+}
+
+uint64_t guest_roots_collect(void)
+{
+	char data[PATH_MAX], store[PATH_MAX + 16];
+
+	/* No store: nothing to collect. */
+	if (paths_data(data, sizeof(data), NULL) < 0)
+		return 0;
+	snprintf(store, sizeof(store), "%s/guest-roots", data);
+	return prune(store);
 }
 
 /* The cached image of the layers, made when it is missing. */
@@ -242,11 +260,7 @@ static int open_cached(const struct container_overlay *layers, const char *store
 	prune(store);
 	/* The link first: an image without one would be pruned. */
 	snprintf(from, sizeof(from), "%s/%s.from", store, key);
-	size_t last = 0;
-
-	while (layers->lower[last + 1])
-		last++;
-	if (symlink(layers->lower[last], from) < 0 && errno != EEXIST)
+	if (symlink(layers->lower[0], from) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "create '%s'", from);
 	return make_and_open(layers, NULL, store, path, e);
 }

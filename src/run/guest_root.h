@@ -12,3 +12,6 @@ int guest_root_open(const struct container_overlay *layers, const char *root, co
 
 /* Where `e` says that there is no space left: what would mend it. */
 void guest_space_mend(struct err *e, const char *dir);
+
+/* Removes roots whose images were removed. Bytes that came free. */
+uint64_t guest_roots_collect(void);

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from instances import (ROOT, Warren, eventually, guest_kernels, kernels,  # noqa: F401
+from instances import (ROOT, Warren, eventually, guest_kernels, kernels, make_image,  # noqa: F401
                        walls)
 
 pytestmark = pytest.mark.skipif(not ROOT, reason="/dev/kvm is root's here")
@@ -133,6 +133,28 @@ def test_backing_files_elsewhere_are_named(guest, disks):
     assert refused.returncode == 125 and "backing=DIR" in refused.stderr
     done = guest.run("true", options=["--disk", f"sub/o.qcow2,qcow2,backing={disks}"])
     assert done.returncode == 0, done.stderr
+
+
+# ---- the root ----
+
+def test_the_root_goes_with_its_image(guest):
+    def roots():
+        return sorted(p.name for p in (guest.data / "guest-roots").iterdir())
+
+    make_image(guest, "one")
+    (guest.rootfs / "more").write_text("another layer\n")
+    make_image(guest, "two")
+    for image in ("one", "two", "one"):
+        assert guest("run", "--rm", "--isolation", guest.wall, image, "true").returncode == 0
+    assert len(roots()) == 4, roots()  # each with a link to what it was made of
+    guest.ok("rmi", "one")
+    assert len(roots()) == 2, roots()
+    # A guest that runs keeps the root that it has.
+    guest.ok("run", "-d", "--name", "x", "--isolation", guest.wall, "two", "sleep", "1000")
+    assert guest.ok("exec", "x", "cat", "/more") == "another layer\n"
+    guest.ok("rm", "-f", "x")
+    guest.ok("image", "prune", "-a")
+    assert roots() == []
 
 
 # ---- which wall ----
