@@ -368,6 +368,14 @@ static void build_fini(struct build *b)
 		strlist_fini(lists[i]);
 }
 
+/* RUN fetches things: a container has the host's network, a guest's own reaches out. */
+static const char *default_network(const struct settings *s)
+{
+	if (s->network)
+		return s->network;
+	return s->isolation && !streq(s->isolation, "container") ? "private" : "host";
+}
+
 static int run(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct settings *s = settings;
@@ -378,7 +386,7 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 						    .quiet = s->quiet,
 						    .pull = s->pull,
 						    .platform = s->platform,
-						    .network = s->network ? s->network : "host",
+						    .network = default_network(s),
 						    .isolation = s->isolation };
 	struct instruction *steps = NULL;
 	char path[PATH_MAX], empty[] = "/tmp/warren-context-XXXXXX";

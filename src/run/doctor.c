@@ -57,6 +57,7 @@ static const struct check {
 	{ "NET-03", check_ip_forward, NEEDS_NOTHING },
 	{ "NET-04", check_low_ports, NEEDS_NOTHING },
 	{ "NET-05", check_subnet, NEEDS_NOTHING },
+	{ "NET-06", check_passt, NEEDS_NOTHING },
 	{ "TUN-01", check_tun, NEEDS_NOTHING },
 	{ "VHOST-01", check_vhost, NEEDS_NOTHING },
 	{ "LSM-01", check_lsm, NEEDS_NOTHING },

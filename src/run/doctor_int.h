@@ -53,6 +53,7 @@ void check_forward_policy(struct doctor_finding *f);
 void check_ip_forward(struct doctor_finding *f);
 void check_low_ports(struct doctor_finding *f);
 void check_subnet(struct doctor_finding *f);
+void check_passt(struct doctor_finding *f);
 void check_tun(struct doctor_finding *f);
 void check_vhost(struct doctor_finding *f);
 

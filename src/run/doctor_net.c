@@ -25,6 +25,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "run/doctor_int.h"
+#include "run/passt.h"
 
 enum { NO_BRIDGE = 1, NO_VETH = 2, NO_NFT = 4, NO_NETNS = 8 };
 
@@ -238,6 +239,23 @@ void check_low_ports(struct doctor_finding *f)
 static uint32_t route_address(unsigned int v)
 {
 	return ntohl(v);
+}
+
+/* What guests reach the world by. It leaves by the default route. */
+void check_passt(struct doctor_finding *f)
+{
+	cleanup_free char *routes = doctor_read("/proc/net/route");
+	char path[PATH_MAX];
+
+	if (!passt_find(path))
+		doctor_warn(f, "apt install passt",
+			    "passt is not installed: a guest with --network private has only its "
+			    "loopback");
+	else if (!routes || !strstr(routes, "\t00000000\t"))
+		doctor_warn(f, "ip route add default via ...",
+			    "no default route: passt gives guests no connections to anywhere");
+	else
+		doctor_pass(f, "%s: guests reach out by it", path);
 }
 
 /* Where Docker's and Podman's default bridges are, when these are not there themselves. */

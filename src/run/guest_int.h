@@ -243,6 +243,8 @@ int guest_domain_signal(struct monitor *m, int sig, struct err *e);
 
 /* Decides by config.json and opens what is to be opened; `id` is the instance's. 0 or -errno. */
 int guest_net_open(struct guest_net *n, const struct oci_spec *spec, const char *id, struct err *e);
+/* For a machine without a network device: words that ask for one are errors. */
+int guest_net_refuse(const struct oci_spec *spec, const char *wall, struct err *e);
 /* Starts passt where it is wanted; what it says goes to `log`. 0 or -errno. */
 int guest_net_start(struct guest_net *n, int log, struct err *e);
 /* In the VMM: what the machine sends frames by. NULL: no device, or with `e` set. */

@@ -98,6 +98,20 @@ int guest_net_open(struct guest_net *n, const struct oci_spec *spec, const char 
 	return 0;
 }
 
+int guest_net_refuse(const struct oci_spec *spec, const char *wall, struct err *e)
+{
+	const char *text = oci_annotation(spec, GUEST_NETWORK);
+	struct network_wish w;
+	int r = network_parse(text ? text : "none", &w, e);
+
+	if (r < 0 || w.kind == NETWORK_NONE || w.kind == NETWORK_PRIVATE)
+		return r;
+	return err_set(e, -ENOTSUP,
+		       "--network '%s': behind the %s wall a guest has only its loopback. Fix: use --vm, or "
+		       "--network private",
+		       text, wall);
+}
+
 int guest_net_start(struct guest_net *n, int log, struct err *e)
 {
 	char path[PATH_MAX];

@@ -281,7 +281,9 @@ static int machine_open(const struct guest_kind *kind, struct guest_machine *g, 
 		r = guest_upper_open(a->overlay, &g->upper, e);
 	if (r == 0 && g->upper >= 0)
 		r = append_word(g, "warren.upper=", kind->upper_device, e);
-	if (r == 0 && kind->network)
+	if (r == 0 && !kind->network)
+		r = guest_net_refuse(a->spec, kind->name, e);
+	else if (r == 0)
 		r = guest_net_open(&g->net, a->spec, in->id, e);
 	if (r == 0 && g->net.kind != GUEST_NET_NONE)
 		r = append_net(g, e);
