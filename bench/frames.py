@@ -14,8 +14,6 @@ TAP = "frames0"
 
 
 class Sender(Machine):
-    first = []
-
     def words(self, load):
         size, frames = load
         return f"3 frames={frames} bytes={size}", frames
@@ -51,8 +49,6 @@ def bench(build, runs=5):
         return
     Machine.first = ahead_of_others()
     every = machines(build)
-    for machine in every:
-        machine.first = Machine.first
     for _ in range(runs):
         for load in LOADS:
             for machine in every:

@@ -33,9 +33,13 @@ class Machine:
         self.name, self.command = name, command
         self.rates, self.exits, self.error = {}, {}, ""
 
-    def run(self, load):
+    def words(self, load):
+        """What the guest is told, and how many requests that makes."""
         depth, size, requests = load
-        words = f"3 requests={requests} depth={depth} bytes={size} sectors={DISK_MB * 2048}"
+        return f"3 requests={requests} depth={depth} bytes={size} sectors={DISK_MB * 2048}", requests
+
+    def run(self, load):
+        words, requests = self.words(load)
         process = subprocess.Popen([*self.first, *self.command(words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
         began, said = None, b""
