@@ -107,7 +107,8 @@ int guest_net_refuse(const struct oci_spec *spec, const char *wall, struct err *
 	if (r < 0 || w.kind == NETWORK_NONE || w.kind == NETWORK_PRIVATE)
 		return r;
 	return err_set(e, -ENOTSUP,
-		       "--network '%s': behind the %s wall a guest has only its loopback. Fix: use --vm, or "
+		       "--network '%s': behind the %s wall a guest has only its loopback. Fix: use "
+		       "--vm, or "
 		       "--network private",
 		       text, wall);
 }
