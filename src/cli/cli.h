@@ -21,6 +21,8 @@ int cli_run(const struct command *cmd, const char *path, int argc, char **argv);
 void cli_complain(const struct err *e);
 /* `fn` also gets the text of every error that is printed. */
 void cli_on_error(void (*fn)(const char *text));
+/* cmd_version.c: what `version` prints, which callers of a runtime ask for too. */
+void cli_print_version(void);
 
 /* The command of that name in the table, NULL: none. */
 const struct command *cli_find(const struct command *const *table, const char *name);

@@ -37,6 +37,8 @@ static const struct opt opts[] = {
 		   "Accepted for compatibility: the user decides"),
 	OPT_STRING(0, "criu", "PATH", struct oci_globals, criu,
 		   "The criu to use for checkpoint and restore", .complete = COMPLETE_FILE),
+	OPT_BOOL('v', "version", struct oci_globals, version,
+		 "Print the version, and nothing else"),
 	OPT_END,
 };
 
@@ -103,6 +105,10 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 	oci.wall = wall;
 	if (oci.cgroup_manager && streq(oci.cgroup_manager, "systemd"))
 		oci.systemd_cgroup = true;
+	if (oci.version) {
+		cli_print_version();
+		return 0;
+	}
 	if (!argc) {
 		help_overview(stderr, "warren oci", oci_commands);
 		return EXIT_WARREN;

@@ -22,6 +22,11 @@ static const struct opt opts[] = {
 	OPT_END,
 };
 
+void cli_print_version(void)
+{
+	printf("warren version %s\nspec: 1.3.0\n", WARREN_VERSION);
+}
+
 static int run(void *settings, int argc, char **argv, struct err *e)
 {
 	struct settings *s = settings;
@@ -53,7 +58,7 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 	if (s->quiet)
 		printf("%s\n", WARREN_VERSION);
 	else
-		printf("warren version %s\nspec: 1.3.0\n", WARREN_VERSION);
+		cli_print_version();
 	return 0;
 }
 

@@ -10,7 +10,7 @@
 /* The options before the verb, and what argv[0] says. */
 struct oci_globals {
 	const char *root, *log, *log_format, *cgroup_manager;
-	bool systemd_cgroup, debug;
+	bool systemd_cgroup, debug, version;
 	const char *rootless; /* accepted for compatibility, not used */
 	const char *criu;     /* the program; NULL: from PATH */
 	const char *wall;     /* from argv[0]; NULL: the bundle decides */

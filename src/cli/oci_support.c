@@ -145,7 +145,9 @@ static int read_config(struct oci_created *c, struct buf *text, struct err *e)
 
 	if ((size_t)snprintf(path, sizeof(path), "%s/config.json", c->in.bundle) >= sizeof(path))
 		return err_sys(e, -ENAMETOOLONG, "bundle '%s'", c->in.bundle);
-	int r = file_read(AT_FDCWD, path, text);
+	/* A FIFO is an empty file, not a wait. */
+	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : read_all(fd, text);
 
 	if (r)
 		return err_sys(e, r, "'%s'", path);

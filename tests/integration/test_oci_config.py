@@ -813,6 +813,12 @@ def test_bad_config(box, text, says):
     assert not box.leftovers()
 
 
+def test_config_that_is_a_fifo(box):
+    os.mkfifo(box.path / "config.json")
+    done = box("run", box.id, check=False, timeout=20)
+    assert done.returncode == 125 and "config.json: ends in the middle" in done.stderr
+
+
 def test_missing_bundle(box):
     done = box("create", "--bundle", "/nope", box.id, check=False)
     assert done.returncode == 125 and "bundle '/nope'" in done.stderr
