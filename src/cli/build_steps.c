@@ -18,6 +18,7 @@
 #include "cli/build_int.h"
 #include "cli/images.h"
 #include "os/spawn.h"
+#include "run/guest_upper.h"
 #include "run/registry.h"
 #include "wire/containerfile.h"
 #include "wire/passwd.h"
@@ -80,9 +81,12 @@ static int commit_instance(struct build *b, const char *name, const char *text, 
 		r = subject_open(&s, root, name, false, e);
 	if (r)
 		return r;
-	snprintf(upper, sizeof(upper), "%s/upper", s.rec.disk ? s.rec.disk : "");
+	r = guest_upper_show(&s, upper, sizeof(upper), e);
+	if (!r)
+		r = commit(b, upper, NULL, text, e);
+	guest_upper_hide(s.rec.disk ? s.rec.disk : "");
 	subject_fini(&s);
-	return commit(b, upper, NULL, text, e);
+	return r;
 }
 
 /* Whether a variable is ENV's: it wins over an ARG of the same name. */

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/images.h"
+#include "run/guest_upper.h"
 #include "run/lifecycle.h"
 #include "run/registry.h"
 
@@ -24,6 +25,7 @@ struct words {
 	const char *v[WORDS_MAX + 1];
 	char *owned[WORDS_MAX];
 	size_t n;
+	char *disk; /* of the instance, whose files are shown meanwhile; NULL: none */
 };
 
 static int word(struct words *w, const char *key, const char *value)
@@ -43,6 +45,9 @@ static void words_fini(struct words *w)
 {
 	for (size_t i = 0; i < w->n; i++)
 		free(w->owned[i]);
+	if (w->disk)
+		guest_upper_hide(w->disk);
+	free(w->disk);
 }
 
 /* Where the store finds the instance's files. */
@@ -60,8 +65,10 @@ static int locate(const char *name, struct words *w, struct err *e)
 	if (!s.rec.image_id || !s.rec.disk)
 		r = err_set(e, -EOPNOTSUPP,
 			    "instance '%s' was made from --rootfs: its files are there", name);
-	else if (snprintf(upper, sizeof(upper), "%s/upper", s.rec.disk) >= (int)sizeof(upper))
-		r = -ENAMETOOLONG;
+	else if (!(w->disk = strdup(s.rec.disk)))
+		r = -ENOMEM;
+	else
+		r = guest_upper_show(&s, upper, sizeof(upper), e);
 	if (!r && access(upper, F_OK) < 0)
 		r = err_sys(e, -errno, "instance '%s': its writable layer", name);
 	if (!r)

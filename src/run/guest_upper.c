@@ -3,8 +3,10 @@
  * in the instance's own directory, the upper side of the overlay inside. It is made by mkfs.ext4 under
  * another name and renamed, so that a killed first start leaves none that is half made.
  *
- * Trust: the image belongs to the guest; the host never mounts it. Threads: none.
- * #syscalls: openat ftruncate renameat unlinkat
+ * For commit and export it is shown to the host again by fuse2fs, a process that reads ext4 by itself.
+ *
+ * Trust: the image belongs to the guest; the host's kernel never mounts it. Threads: none.
+ * #syscalls: openat ftruncate renameat unlinkat mkdir umount2
  */
 #include "run/guest_upper.h"
 
@@ -13,6 +15,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -103,4 +107,55 @@ int guest_upper_open(const struct container_overlay *layers, int *fd, struct err
 		*fd = open(path, O_RDWR | O_CLOEXEC);
 	}
 	return *fd < 0 ? err_sys(e, -errno, "open '%s'", path) : 0;
+}
+
+int guest_upper_show(struct subject *s, char *path, size_t size, struct err *e)
+{
+	char disk[PATH_MAX], view[PATH_MAX];
+	const char *argv[] = { "fuse2fs", "-o", "ro", disk, view, NULL };
+	int complaint;
+	pid_t pid;
+
+	snprintf(disk, sizeof(disk), "%s/guest.ext4", s->rec.disk ? s->rec.disk : "");
+	snprintf(view, sizeof(view), "%s/view", s->rec.disk ? s->rec.disk : "");
+	if (!s->wall || !s->wall->guest) {
+		int n = snprintf(path, size, "%s/upper", s->rec.disk ? s->rec.disk : "");
+
+		return n < 0 || (size_t)n >= size ? err_sys(e, -ENAMETOOLONG, "'%s'", s->rec.disk)
+						  : 0;
+	}
+	if (subject_alive(s))
+		return err_set(
+			e, -EBUSY,
+			"'%s' runs: its files are the guest's until it has ended. Fix: warren "
+			"stop %s",
+			s->rec.name, s->rec.name);
+	if (access(disk, F_OK) < 0)
+		return err_set(e, -ENOENT, "'%s' has written nothing that was kept", s->rec.name);
+	if (geteuid() != 0)
+		return err_set(e, -EPERM, "the disk of guest '%s' is only shown to root",
+			       s->rec.name);
+	if (mkdir(view, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "'%s'", view);
+	int r = spawn_with_stderr(&pid, argv[0], argv, (const int[3]){ -1, -1, -1 }, &complaint, e);
+
+	if (r == -ENOENT)
+		return err_set(e, r, "fuse2fs: not installed. Fix: apt-get install fuse2fs");
+	/* It goes on in the background once the tree is there, and lets go of nothing before: its end is not waited for
+	 * through its standard error. */
+	r = r < 0 ? r : spawn_finish(pid, complaint, "fuse2fs", e);
+	if (r)
+		return r;
+	return snprintf(path, size, "%s/data", view) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+void guest_upper_hide(const char *disk)
+{
+	char view[PATH_MAX];
+
+	snprintf(view, sizeof(view), "%s/view", disk);
+	if (access(view, F_OK) == 0) {
+		umount2(view, MNT_DETACH);
+		rmdir(view);
+	}
 }
