@@ -2,7 +2,8 @@
  * Reads from a block device as fast as it goes, with a fixed number of requests in flight, and says when it begins and
  * ends: who loads it measures the time between. The same program runs in Warren and in QEMU; for bench/.
  *
- * Arguments: mmio= stride= (where to look for the device) requests= depth= bytes= sectors=
+ * Arguments: mmio= stride= (where to look for the device) requests= depth= bytes= sectors= tell= (requests between two
+ * signs of life)
  */
 #include "bare.h"
 
@@ -57,7 +58,7 @@ static void kick(const struct device *d)
 
 /* False when a request failed. */
 static bool run(const struct device *d, uint64_t requests, uint32_t depth, uint64_t sectors,
-		uint32_t bytes, uint32_t size)
+		uint32_t bytes, uint32_t size, uint64_t tell)
 {
 	uint64_t sent = 0, done = 0, told = 0, seed = 1;
 	uint16_t seen = 0;
@@ -81,8 +82,8 @@ static bool run(const struct device *d, uint64_t requests, uint32_t depth, uint6
 			sent++;
 			more = true;
 		}
-		if (done / 8192 != told) {
-			told = done / 8192;
+		if (done / tell != told) {
+			told = done / tell;
 			say("going\n");
 		}
 		if (more)
@@ -111,7 +112,8 @@ void main(char *arguments)
 	ring.avail_flags = VIRTQ_AVAIL_F_NO_INTERRUPT;
 	prepare(depth, bytes);
 	say("begin\n");
-	bool ok = run(&d, requests, depth, argument(arguments, "sectors=", 65536), bytes, size);
+	bool ok = run(&d, requests, depth, argument(arguments, "sectors=", 65536), bytes, size,
+		      argument(arguments, "tell=", 8192));
 
 	say(ok ? "end\n" : "a request failed\n");
 }
