@@ -378,11 +378,37 @@ static int fit_machine(struct instance *in, int64_t limit, struct err *e)
 	return simple(in, GUEST_ASK_MEMORY, (uint32_t)(want >> 20), 0, e);
 }
 
+/* A machine has what it was started with; a container cannot be promised more. */
+static int check_limit(struct instance *in, int64_t limit, struct err *e)
+{
+	struct oci_spec *spec = NULL;
+	uint64_t memory;
+	unsigned vcpus;
+	int r = instance_load_config(in, &spec, e);
+
+	if (r == 0)
+		r = guest_size(spec, &memory, &vcpus, e);
+	oci_spec_free(spec);
+	if (r < 0 || (uint64_t)limit <= memory)
+		return r;
+	return err_set(
+		e, -EOPNOTSUPP,
+		"memory: its machine has had %llu MB since its start, and gets no more. Fix: stop "
+		"it, update it, start it again",
+		(unsigned long long)memory >> 20);
+}
+
 int guest_update(struct instance *in, const struct oci_resources *r, struct err *e)
 {
 	struct buf json = BUF_INIT(GUEST_PACKET_MAX / 2);
-	int rc = oci_resources_print(r, &json);
+	int rc = r->memory.limit.set && r->memory.limit.v > 0
+			 ? check_limit(in, r->memory.limit.v, e)
+			 : 0;
 
+	if (rc == 0)
+		rc = oci_resources_print(r, &json);
+	else
+		return rc;
 	rc = rc < 0 ? err_sys(e, rc, "update")
 		    : guest_agent_ask(in, AGENT_UPDATE, json.data, json.len, NULL, e);
 	buf_fini(&json);

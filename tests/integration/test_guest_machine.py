@@ -157,6 +157,19 @@ def test_the_root_goes_with_its_image(guest):
     assert roots() == []
 
 
+def test_memory_is_what_the_machine_has(guest):
+    def limit():
+        return guest.ok("stats", "--no-stream", "--format", "{{.MemUsage}}", "mem").split(" / ")[1].strip()
+
+    guest.ok(*guest.front("-d", "--name", "mem", "-m", "100m"), "sleep", "1000")
+    guest.ok("update", "-m", "80m", "mem")
+    assert limit() == "80MiB"
+    guest.ok("update", "-m", "110m", "mem")
+    done = guest("update", "-m", "3g", "mem")
+    assert done.returncode == 125 and "gets no more. Fix: stop it, update it" in done.stderr, done.stderr
+    assert limit() == "110MiB"
+
+
 # ---- which wall ----
 
 def test_second_choice_without_a_kernel(guest):
