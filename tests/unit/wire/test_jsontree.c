@@ -215,14 +215,14 @@ static void bounds(void **state)
 
 	(void)state;
 	for (unsigned depth = 31; depth <= 32; depth++) {
-		n = (size_t)sprintf(text, "{\"a\":");
+		n = (size_t)snprintf(text, sizeof(text), "{\"a\":");
 		memset(text + n, '[', depth);
 		memset(text + n + depth, ']', depth);
 		text[n + 2 * depth] = '}';
 		assert_int_equal(read_doc(text, n + 2 * depth + 1)->status,
 				 depth == 31 ? 0 : -EINVAL);
 	}
-	n = (size_t)sprintf(text, "{\"a\":[");
+	n = (size_t)snprintf(text, sizeof(text), "{\"a\":[");
 	memset(text + n, ' ', sizeof(text) - n);
 	refuses(text, sizeof(text), "larger than 65536 bytes");
 	for (size_t i = n; i + 2 < 1 << 12; i += 2)
