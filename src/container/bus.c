@@ -19,7 +19,7 @@
 #include "base/str.h"
 #include "os/file.h"
 #include "os/loop.h"
-#include "os/socket.h"
+#include "os/sock.h"
 
 enum { CALL_SECONDS = 30 };
 
@@ -37,7 +37,7 @@ static int expect(struct bus *b, const char *word, uint64_t deadline, struct err
 	size_t n = 0;
 
 	while (n < sizeof(line) - 1) {
-		ssize_t r = read_until(b->fd, line + n, 1, deadline);
+		ssize_t r = sock_read_until(b->fd, line + n, 1, deadline);
 
 		if (r <= 0)
 			return err_sys(e, r ? (int)r : -ECONNRESET, "D-Bus: authentication");
@@ -82,7 +82,7 @@ static int connect_one(const char *address, size_t n)
 		if (path && len - (size_t)(path - rest) < sizeof(value)) {
 			memcpy(value, path, len - (size_t)(path - rest));
 			value[len - (size_t)(path - rest)] = '\0';
-			return unix_connect(value, abstract);
+			return sock_connect(value, abstract);
 		}
 		rest += len;
 		rest += *rest == ',';
@@ -139,7 +139,7 @@ static int next(struct bus *b, struct dbus_msg *m, uint64_t deadline, struct err
 
 		if (!room)
 			return err_sys(e, b->in.error, "D-Bus: receive");
-		ssize_t n = read_until(b->fd, room, 4096, deadline);
+		ssize_t n = sock_read_until(b->fd, room, 4096, deadline);
 
 		if (n <= 0)
 			return err_sys(e, n ? (int)n : -ECONNRESET, "D-Bus: receive");

@@ -1,7 +1,10 @@
-/* Local sockets: addresses below a directory descriptor (no length limit), descriptors in messages. */
+/* Local sockets: addresses below a directory descriptor (no length limit), descriptors in messages; and those of others,
+ * by path. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum { SOCK_FDS_MAX = 4 };
@@ -27,3 +30,10 @@ ssize_t sock_recv(int fd, void *p, size_t n, int *fds, size_t *fds_n, int flags)
 
 /* The peer's user id, or -errno. */
 int sock_peer_uid(int fd, uid_t *uid);
+
+/* A stream connection (CLOEXEC) to the socket at `path`; `abstract`: a name without a file. A descriptor, or
+ * -errno (-ENAMETOOLONG beyond 107 bytes). */
+int sock_connect(const char *path, bool abstract);
+
+/* read(2) that waits until `deadline` (CLOCK_MONOTONIC, ns). Bytes, 0 at the end, -ETIMEDOUT, -errno. */
+ssize_t sock_read_until(int fd, void *p, size_t n, uint64_t deadline);
