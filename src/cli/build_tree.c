@@ -5,7 +5,8 @@
  * links lead); otherwise COPY x /tmp/ would change /tmp. Files of the context belong to root, those of another stage to
  * whom they did: warren-store takes them out of the image. A step is looked up in the cache before anything is copied.
  *
- * Trust: sources are the user's, but must lie in the context: names are resolved and compared. Threads: none.
+ * Trust: sources are the user's, but must lie in the context, or in what was taken out of the image: names are resolved
+ * and compared. Threads: none.
  * #syscalls: mkdir mkdirat chmod lchown openat read getdents64 newfstatat and those of run/inner.c
  */
 #include <dirent.h>
@@ -223,6 +224,26 @@ static int unpack(const char *path, const char *to, struct err *e)
 	return r ? r : done;
 }
 
+/* What was taken out of an image is looked through by the host's rules, for which its links begin at the host's root. */
+static int check_taken(const char *top, const char *source, struct err *e)
+{
+	char way[PATH_MAX], real[PATH_MAX], all[PATH_MAX];
+	const char *slash = strrchr(source, '/');
+
+	/* With a slash at its end it is a link's target that is meant. */
+	if (snprintf(way, sizeof(way), "%.*s", (int)(slash - source + 1), source) >=
+	    (int)sizeof(way))
+		return err_sys(e, -ENAMETOOLONG, "source '%.64s...'", source);
+	if (!realpath(top, all) || !realpath(way, real))
+		return err_sys(e, -errno, "source '%s'", source);
+	const char *rest = str_after(real, all);
+
+	return rest && (!*rest || *rest == '/')
+		       ? 0
+		       : err_set(e, -EACCES, "source '%s' leads out of the image by a link",
+				 source + strlen(top));
+}
+
 /* One source to `to`, an absolute path of the host in the tree. Of a directory its content is copied. */
 static int copy_one(const struct laying *l, const char *source, const char *to, struct err *e)
 {
@@ -232,9 +253,9 @@ static int copy_one(const struct laying *l, const char *source, const char *to, 
 	struct stat st;
 	int r = 0;
 
-	if (l->c->from)
+	if (l->c->from && !(r = check_taken(l->top, source, e)))
 		snprintf(real, sizeof(real), "%s", source);
-	else
+	else if (!l->c->from)
 		r = find_source(l->b, source, real, &rel, e);
 	if (!r && (l->c->from ? lstat(real, &st) : stat(real, &st)) < 0)
 		r = err_sys(e, -errno, "source '%s'", source);

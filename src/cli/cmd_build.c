@@ -435,9 +435,8 @@ const struct command cmd_build = {
 	.name = "build",
 	.args = "[CONTEXT|-]",
 	.summary = "Make an image from a Containerfile",
-	.text = "Knows FROM (one stage), RUN, COPY, ADD (local files), ENV, WORKDIR, ENTRYPOINT, "
-		"CMD, "
-		"USER, EXPOSE, LABEL, ARG, VOLUME and STOPSIGNAL.",
+	.text = "Knows FROM, also several times, ARG, RUN, COPY, ADD (local files), ENV, WORKDIR, "
+		"ENTRYPOINT, CMD, SHELL, USER, EXPOSE, LABEL, VOLUME, HEALTHCHECK and STOPSIGNAL.",
 	.opts = opts,
 	.settings_size = sizeof(struct settings),
 	.run = run,

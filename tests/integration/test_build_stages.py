@@ -113,3 +113,19 @@ def test_here_documents_shell_and_the_rest(store, context):
     config = store.inspect("second")["Config"]
     assert config["Healthcheck"] == {"Test": ["CMD", "true", "x"], "Interval": 5 * 10**9, "Timeout": 60 * 10**9, "Retries": 7}
     assert config["Labels"] == {"maintainer": "somebody", "l": "1"} and config["StopSignal"] == "SIGINT"
+
+
+def test_links_of_an_image_do_not_lead_to_the_host(store, context):
+    secret = context / "sub/host"
+    secret.mkdir()
+    (secret / "key").write_text("the host's")
+    base = "FROM busybox AS a\nRUN mkdir -p /data/v1 && echo mine > /data/v1/key && ln -s %s /data/way\n"
+    copy = "FROM busybox\nCOPY --from=a /data/%s /got/\n"
+    # Patterns are followed through links within what was taken out, never out of it.
+    for pattern in ("*/key", "w*/k*", "w*/"):
+        store.refused("build", "-f", "-", str(context), input=base % secret + copy % pattern, says=["leads out of the image"])
+    built(store, context, base % "v1" + copy % "w*/key")
+    assert store.ok("run", "--rm", "it", "cat", "/got/key") == "mine\n"
+    # A path without a pattern is the image's own affair.
+    built(store, context, base % "/data/v1" + copy % "way/key")
+    assert store.ok("run", "--rm", "it", "cat", "/got/key") == "mine\n"
