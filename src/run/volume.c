@@ -7,7 +7,7 @@
  * warren-store, which is root of the user namespace where an ordinary user's layers belong.
  *
  * Trust: the data directory is the user's own; the contents of a volume are an instance's and are only removed.
- * Threads: any. #syscalls: openat mkdir symlink unlink getdents64 renameat
+ * Threads: any. #syscalls: openat mkdir symlink unlink getdents64 renameat flock fchmod
  */
 #include "run/volume.h"
 
@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -56,6 +57,26 @@ static int volume_path(const char *name, const char *rest, char out[PATH_MAX], s
 	r = snprintf(out, PATH_MAX, "%s/volumes%s%s%s%s", data, *name ? "/" : "", name,
 		     *rest ? "/" : "", rest);
 	return r >= PATH_MAX ? err_set(e, -ENAMETOOLONG, "volume '%s'", name) : 0;
+}
+
+/* DATA/volumes, locked: a volume is claimed, or found to be unused and removed, at once. Nobody else may enter: what an
+ * instance's root left in a volume may be set-user-id. The descriptor, or -errno. */
+static int lock_all(struct err *e)
+{
+	char path[PATH_MAX];
+	int r = volume_path("", "", path, e);
+
+	if (r)
+		return r;
+	r = tree_make(path);
+	cleanup_fd int fd = r ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fchmod(fd, 0700) < 0)
+		return err_sys(e, r ? r : -errno, "'%s'", path);
+	while (flock(fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return err_sys(e, -errno, "lock '%s'", path);
+	return steal_fd(&fd);
 }
 
 void volume_fini(struct volume *v)
@@ -99,16 +120,13 @@ static int invent(char name[65])
 	return 0;
 }
 
-int volume_create(const char *name, const struct strlist *labels, bool anonymous, char **out,
-		  struct err *e)
+/* With the lock held. */
+static int make(const char *name, const struct strlist *labels, bool anonymous, struct err *e)
 {
-	char invented[65], dir[PATH_MAX], path[PATH_MAX + 16];
+	char dir[PATH_MAX], path[PATH_MAX + 16];
 	struct stat st;
-	int r = name ? 0 : invent(invented);
+	int r = volume_path(name, "", dir, e);
 
-	name = name ? name : invented;
-	if (!r)
-		r = volume_path(name, "", dir, e);
 	if (r)
 		return r;
 	/* What it is comes last: a volume without volume.json was being made, or is of an older version. */
@@ -120,9 +138,22 @@ int volume_create(const char *name, const struct strlist *labels, bool anonymous
 	snprintf(path, sizeof(path), "%s/volume.json", dir);
 	if (!r && stat(path, &st) < 0)
 		r = write_meta(dir, labels, anonymous);
-	if (!r && out && !(*out = strdup(name)))
-		r = -ENOMEM;
 	return r ? err_sys(e, r, "volume '%s'", name) : 0;
+}
+
+int volume_create(const char *name, const struct strlist *labels, bool anonymous, char **out,
+		  struct err *e)
+{
+	char invented[65];
+	int r = name ? 0 : invent(invented);
+
+	if (r)
+		return err_sys(e, r, "volume");
+	cleanup_fd int lock = lock_all(e);
+
+	name = name ? name : invented;
+	r = lock < 0 ? lock : make(name, labels, anonymous, e);
+	return !r && !(*out = strdup(name)) ? -ENOMEM : r;
 }
 
 bool volume_used(const char *name, char *user)
@@ -230,6 +261,10 @@ int volume_remove(const char *name, struct err *e)
 
 	if (r)
 		return r;
+	cleanup_fd int lock = lock_all(e);
+
+	if (lock < 0)
+		return lock;
 	if (lstat(path, &st) < 0)
 		return err_set(e, -ENOENT, "volume '%s': there is none of this name", name);
 	if (volume_used(name, user))
@@ -266,19 +301,28 @@ static int fill(const struct bundle_volume *v, const struct image *img, struct e
 	return r ? err_wrap(e, "volume '%s'", v->name) : 0;
 }
 
+/* Makes it when it is not there, and marks it as used. */
+static int claim(const struct bundle_volume *v, const char *id, const char *dir, struct err *e)
+{
+	char rest[96], path[PATH_MAX];
+	cleanup_fd int lock = lock_all(e);
+	int r = lock < 0 ? lock : make(v->name, NULL, v->anonymous, e);
+
+	snprintf(rest, sizeof(rest), "uses/%.64s", id);
+	if (!r)
+		r = volume_path(v->name, rest, path, e);
+	if (!r && symlink(dir, path) < 0 && errno != EEXIST)
+		r = err_sys(e, -errno, "volume '%s'", v->name);
+	return r;
+}
+
 int volumes_claim(const struct bundle_volume *v, size_t n, const char *id, const char *dir,
 		  const struct image *img, struct err *e)
 {
-	char rest[96], path[PATH_MAX];
 	int r = 0;
 
-	snprintf(rest, sizeof(rest), "uses/%.64s", id);
 	for (size_t i = 0; !r && i < n; i++) {
-		r = volume_create(v[i].name, NULL, v[i].anonymous, NULL, e);
-		if (!r)
-			r = volume_path(v[i].name, rest, path, e);
-		if (!r && symlink(dir, path) < 0 && errno != EEXIST)
-			r = err_sys(e, -errno, "volume '%s'", v[i].name);
+		r = claim(&v[i], id, dir, e);
 		if (!r)
 			r = fill(&v[i], img, e);
 	}

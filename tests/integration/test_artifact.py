@@ -36,7 +36,7 @@ def test_there_and_back(store, tmp_path, registry):
 
 
 @pytest.mark.parametrize("title, lie, says", [("../x", False, "no plain name"), (".hidden", False, "no plain name"),
-                                              ("a/b", False, "no plain name"), ("x", True, "digest is")])
+                                              ("a/b", False, "no plain name"), ("\x1b[2Jx", False, "no plain name"), ("x", True, "digest is")])
 def test_a_hostile_registry(store, tmp_path, title, lie, says):
     server = Hostile(tmp_path).build()
     data, empty = b"some file", b"{}"

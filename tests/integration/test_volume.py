@@ -1,5 +1,9 @@
 """Volumes: by name, anonymous, of the image; who removes them."""
+import fcntl
 import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,3 +103,28 @@ def test_system(store):
     assert len(volumes(store)) == 1
     store.ok("system", "prune", "-f", "--volumes")
     assert volumes(store) == []
+
+
+def test_nobody_else_enters(store):
+    """A set-user-id program that an instance's root leaves in a volume is no way for the host's other users."""
+    place = Path(store.ok("volume", "inspect", "-f", "{{.Mountpoint}}", store.ok("volume", "create", "mine").strip()).strip())
+    assert place.parent.parent.stat().st_mode & 0o7777 == 0o700
+    place.parent.parent.chmod(0o755)  # as older versions made it
+    assert store.ok("run", "--rm", "-v", "mine:/data", "it", "cat", "/data/f") == "hello\n"
+    assert place.parent.parent.stat().st_mode & 0o7777 == 0o700
+
+
+@pytest.mark.parametrize("argv", [["volume", "rm", "mine"], ["run", "--rm", "-v", "mine:/x", "it", "true"], ["volume", "create", "new"]])
+def test_who_takes_and_who_removes_wait_for_each_other(store, argv):
+    """Found to be unused and removed, or there and claimed: one step each, so that nobody works in what goes away."""
+    store.ok("volume", "create", "mine")
+    fd = os.open(store.path / "volumes", os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    with ThreadPoolExecutor(1) as pool:
+        end = pool.submit(store.run, *argv)
+        time.sleep(0.5)
+        try:
+            assert not end.done() and sorted(os.listdir(store.path / "volumes")) == ["mine"]
+        finally:
+            os.close(fd)
+        assert end.result().returncode == 0

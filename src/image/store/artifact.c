@@ -142,7 +142,12 @@ static int title_of(const struct image_descriptor *d, const char **out, struct e
 	for (size_t i = 0; i < d->annotations.n; i++)
 		if (streq(d->annotations.v[i].key, TITLE))
 			*out = d->annotations.v[i].value;
-	if (!**out || (*out)[0] == '.' || strlen(*out) > 250 || strpbrk(*out, "/\n\r"))
+	bool plain = **out && (*out)[0] != '.' && strlen(*out) <= 250;
+
+	/* It is shown to a terminal, too. */
+	for (const char *p = *out; *p; p++)
+		plain &= (unsigned char)*p >= ' ' && *p != '/' && *p != 0x7f;
+	if (!plain)
 		return err_set(e, -EINVAL, "the manifest's file name '%.64s' is no plain name",
 			       *out);
 	return 0;
