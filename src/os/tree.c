@@ -151,7 +151,7 @@ int tree_make(const char *path)
 		char c = *p;
 
 		*p = '\0';
-		if (mkdir(part, 0755) < 0 && errno != EEXIST)
+		if (mkdir(part, 0700) < 0 && errno != EEXIST)
 			return -errno;
 		if (!c)
 			return 0;

@@ -6,5 +6,5 @@
  * removed all the same). */
 int tree_remove(int dirfd, const char *name);
 
-/* mkdir -p: makes the missing directories of an absolute path, mode 0755. 0 or -errno. */
+/* mkdir -p: makes the missing directories of an absolute path, mode 0700. 0 or -errno. */
 int tree_make(const char *path);

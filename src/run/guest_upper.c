@@ -112,7 +112,7 @@ int guest_upper_open(const struct container_overlay *layers, int *fd, struct err
 int guest_upper_show(struct subject *s, char *path, size_t size, struct err *e)
 {
 	char disk[PATH_MAX], view[PATH_MAX];
-	const char *argv[] = { "fuse2fs", "-o", "ro", disk, view, NULL };
+	const char *argv[] = { "fuse2fs", "-o", "ro,nosuid,nodev", disk, view, NULL };
 	int complaint;
 	pid_t pid;
 
@@ -153,6 +153,8 @@ void guest_upper_hide(const char *disk)
 {
 	char view[PATH_MAX];
 
+	if (!*disk)
+		return;
 	snprintf(view, sizeof(view), "%s/view", disk);
 	if (access(view, F_OK) == 0) {
 		umount2(view, MNT_DETACH);

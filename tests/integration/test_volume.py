@@ -108,7 +108,7 @@ def test_system(store):
 def test_nobody_else_enters(store):
     """A set-user-id program that an instance's root leaves in a volume is no way for the host's other users."""
     place = Path(store.ok("volume", "inspect", "-f", "{{.Mountpoint}}", store.ok("volume", "create", "mine").strip()).strip())
-    assert place.parent.parent.stat().st_mode & 0o7777 == 0o700
+    assert place.parent.parent.stat().st_mode & 0o7777 == 0o700 and store.path.stat().st_mode & 0o7777 == 0o700
     place.parent.parent.chmod(0o755)  # as older versions made it
     assert store.ok("run", "--rm", "-v", "mine:/data", "it", "cat", "/data/f") == "hello\n"
     assert place.parent.parent.stat().st_mode & 0o7777 == 0o700
