@@ -134,6 +134,11 @@ static void take_pages(struct virtio_balloon *b, unsigned queue)
 	struct virtq *q = &b->queues[queue];
 
 	while (virtq_pop(q, &b->chain) > 0) {
+		/* Memory may be in a buffer many times: the work for one shall end. */
+		if (b->chain.readable_len / sizeof(uint32_t) > b->mem->size >> PFN_SHIFT) {
+			q->broken = "more page numbers than there are pages";
+			return;
+		}
 		if (queue == QUEUE_INFLATE)
 			inflate(b, &b->chain);
 		else if (queue == QUEUE_DEFLATE)

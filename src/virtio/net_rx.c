@@ -43,14 +43,16 @@ static void take_buffers(struct virtio_net *n, unsigned pair)
 			q->broken = "a receive buffer that cannot be written";
 			return;
 		}
+		/* One piece of memory may be in it many times, so that it is larger than all memory: it counts
+		 * here as in hand_over. */
+		uint32_t size = (uint32_t)MIN(c->writable_len, (uint64_t)UINT32_MAX);
+
 		memcpy(room->iov + room->iovs, virtq_writable(c),
 		       (size_t)c->writable * sizeof(room->iov[0]));
-		room->buffer[room->buffers] = (struct virtq_done){
-			c->id, c->slots, (uint32_t)MIN(c->writable_len, (uint64_t)UINT32_MAX)
-		};
+		room->buffer[room->buffers] = (struct virtq_done){ c->id, c->slots, size };
 		room->pieces[room->buffers++] = (uint16_t)c->writable;
 		room->iovs += (unsigned)c->writable;
-		room->size += c->writable_len;
+		room->size += size;
 	}
 }
 

@@ -346,6 +346,11 @@ static void push_packed(struct virtq *q, const struct virtq_done *done, unsigned
 		uint32_t len = htole32(done[i].written);
 		uint16_t id = htole16(done[i].id);
 
+		/* The driver made a smaller queue while the device had a chain of the old one. */
+		if (done[i].slots > q->layout.size) {
+			give_up(q, "a chain comes back that is longer than the queue");
+			return;
+		}
 		memcpy(&d->len, &len, sizeof(len));
 		memcpy(&d->id, &id, sizeof(id));
 		if (i == 0) {

@@ -151,6 +151,20 @@ static void reported_pages_keep_their_poison(void **state)
 	assert_int_equal(lost(d), 1);
 }
 
+/* The same memory many times: no list is longer than memory has pages. */
+static void endless_lists_need_a_reset(void **state)
+{
+	struct driver *d = *state;
+	enum { LONGEST = DRIVER_MEMORY / PAGE * 4 };
+
+	memset(guest(d, LIST), 0xff, LONGEST + 4);
+	driver_offer(d, 0, &(struct piece){ LIST, LONGEST, false }, 1);
+	assert_int_equal(driver_take(d, 0), 0);
+	driver_offer(d, 0, &(struct piece){ LIST, LONGEST + 4, false }, 1);
+	assert_int_equal(driver_take(d, 0), -1);
+	assert_true(reg_read(d, VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_NEEDS_RESET);
+}
+
 static void put_stat(struct driver *d, unsigned i, uint16_t tag, uint64_t value)
 {
 	uint8_t *to = guest(d, LIST + 10 * i);
@@ -222,6 +236,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 		TEST(inflated_pages_go_back_to_the_host),
 		TEST(page_numbers_are_checked),
+		TEST(endless_lists_need_a_reset),
 		TEST(reported_pages_go_back_to_the_host),
 		cmocka_unit_test_setup_teardown(reporting_moves_up_without_stats,
 						begin_without_stats, end),

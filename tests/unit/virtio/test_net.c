@@ -6,7 +6,7 @@
 #include "driver.h"
 #include "virtio/net.h"
 
-enum { PAIRS = 2, CONTROL = 2 * PAIRS, FRAME = 100 };
+enum { PAIRS = 2, CONTROL = 2 * PAIRS, FRAME = 100, LARGE = 40 << 20 };
 
 #define F(name) (1ull << VIRTIO_NET_F_##name)
 
@@ -97,7 +97,7 @@ static void again(void *arg, unsigned virtqueue)
 	m.again++;
 }
 
-static int begin_with(void **state, uint64_t features)
+static int begin_in(void **state, uint64_t memory, uint64_t features)
 {
 	static const struct net_port_ops ops = { "test",      port_send, port_receive,
 						 port_accept, port_use,	 port_free };
@@ -105,8 +105,11 @@ static int begin_with(void **state, uint64_t features)
 		.mac = { 2, 0x57, 1, 2, 3, 4 }, .mtu = 1500, .watch = watch, .again = again
 	};
 	static struct driver d;
+	struct err e = ERR_INIT;
 
 	driver_memory(&d);
+	memory_fini(&d.mem);
+	assert_int_equal(memory_init(&d.mem, memory, false, &e), 0);
 	memset(&p, 0, sizeof(p));
 	memset(&m, 0, sizeof(m));
 	p.port = (struct net_port){ .ops = &ops, .offloads = true, .queues = PAIRS };
@@ -116,6 +119,11 @@ static int begin_with(void **state, uint64_t features)
 	m.again = 0;
 	*state = &d;
 	return 0;
+}
+
+static int begin_with(void **state, uint64_t features)
+{
+	return begin_in(state, DRIVER_MEMORY, features);
 }
 
 static int begin(void **state)
@@ -131,6 +139,12 @@ static int begin_merging(void **state)
 static int begin_plain(void **state)
 {
 	return begin_with(state, F(CTRL_VQ));
+}
+
+/* With enough memory for a buffer of more than 4 GB. */
+static int begin_large(void **state)
+{
+	return begin_in(state, LARGE, F(MRG_RXBUF) | 1ull << VIRTIO_F_INDIRECT_DESC);
 }
 
 static int end(void **state)
@@ -560,6 +574,37 @@ static void reset_2_4_forgets_buffers(void **state)
 	assert_int_equal(*(uint8_t *)guest(d, DRIVER_DATA + 0x2000), 0x55);
 }
 
+/* A buffer in which the same memory lies many times, larger than a used entry can say. */
+static void rx_buffers_of_more_than_4_gb(void **state)
+{
+	struct driver *d = *state;
+	struct virtq_desc *table = guest(d, ring_area(0, 0));
+	struct virtq_desc *inner = guest(d, DRIVER_DATA + 0x80000);
+	uint16_t *ring = guest(d, ring_area(0, 1));
+
+	for (uint16_t i = 0; i < VIRTQ_IOV_MAX; i++)
+		inner[i] = (struct virtq_desc){
+			0, htole32(LARGE),
+			htole16((uint16_t)(VIRTQ_DESC_F_WRITE |
+					   (i + 1 < VIRTQ_IOV_MAX ? VIRTQ_DESC_F_NEXT : 0))),
+			htole16((uint16_t)(i + 1))
+		};
+	table[0] = (struct virtq_desc){ htole64(DRIVER_DATA + 0x80000), htole32(16 * VIRTQ_IOV_MAX),
+					htole16(VIRTQ_DESC_F_INDIRECT), 0 };
+	ring[2] = 0;
+	ring[1] = htole16(++d->avail[0]);
+	reg_write(d, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	arrive(d, FRAME);
+	assert_int_equal(driver_take(d, 0), sizeof(struct virtio_net_hdr) + FRAME);
+	/* It was the only one. */
+	arrive(d, FRAME);
+	assert_int_equal(driver_take(d, 0), -1);
+	assert_int_not_equal(p.waiting_n, 0);
+	give(d, 5, 2000);
+	virtio_net_ready(d->dev, 0);
+	assert_int_equal(driver_take(d, 0), sizeof(struct virtio_net_hdr) + FRAME);
+}
+
 int main(void)
 {
 #define TEST(name)	  cmocka_unit_test_setup_teardown(name, begin, end)
@@ -579,6 +624,7 @@ int main(void)
 		TEST(rx_5_1_6_4_1_no_flags_without_the_feature),
 		TEST_MERGED(rx_5_1_6_4_1_merged_buffers),
 		TEST_MERGED(rx_header_across_buffers),
+		cmocka_unit_test_setup_teardown(rx_buffers_of_more_than_4_gb, begin_large, end),
 		TEST(rx_waits_for_buffers),
 		TEST(rx_buffers_that_cannot_be_written_need_a_reset),
 		TEST(config_5_1_4),

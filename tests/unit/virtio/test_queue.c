@@ -367,6 +367,27 @@ static void hostile_packed(void **state)
 	assert_string_equal(f->q.broken, "an indirect descriptor inside a chain");
 }
 
+/* A driver that gives up a queue while the device has a chain of it, and makes a smaller one. */
+static void chains_of_a_larger_ring_write_nothing_behind_it(void **state)
+{
+	static const uint8_t untouched[4096];
+	struct fixture *f = *state;
+
+	begin(f, 1ull << VIRTIO_F_RING_PACKED);
+	for (uint16_t i = 0; i < 3; i++)
+		put_packed(f, i, DATA, 4, 0, (uint16_t)(W | (i < 2 ? N : 0)), true);
+	assert_int_equal(virtq_pop(&f->q, &f->c), 1);
+	assert_int_equal(f->c.slots, 3);
+	virtq_reset(&f->q);
+	memset(at(f, DESC), 0, sizeof(untouched));
+	f->q.layout = (struct virtq_layout){ 1, DESC, DRIVER, DEVICE };
+	assert_int_equal(virtq_start(&f->q, 1ull << VIRTIO_F_RING_PACKED), 0);
+	virtq_push(&f->q, &f->c, 4);
+	virtq_push(&f->q, &f->c, 4);
+	assert_string_equal(f->q.broken, "a chain comes back that is longer than the queue");
+	assert_memory_equal(at(f, DESC + 16), untouched, sizeof(untouched) - 16);
+}
+
 static void hostile_layouts(void **state)
 {
 	struct fixture *f = *state;
@@ -415,6 +436,7 @@ int main(void)
 		cmocka_unit_test(hostile_chains_kill_the_queue),
 		cmocka_unit_test(too_many_pieces),
 		cmocka_unit_test(hostile_packed),
+		cmocka_unit_test(chains_of_a_larger_ring_write_nothing_behind_it),
 		cmocka_unit_test(hostile_layouts),
 	};
 
