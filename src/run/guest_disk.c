@@ -127,7 +127,13 @@ static int open_chain(struct guest_disk *d, const char *dir, struct err *e)
 			r = lock_file(fd, true, h.backing, e);
 		if (r < 0)
 			return r;
-		d->qcow2[i + 1] = has_qcow2_magic(fd);
+		/* Nor is what it is based on guessed: that may have been a guest's raw disk before. */
+		if (h.backing_format == QCOW2_BACKING_UNSAID && has_qcow2_magic(fd))
+			return err_set(e, -EINVAL,
+				       "'%s' does not say what its backing file is. Fix: qemu-img "
+				       "rebase -u -F qcow2 -b '%s' '%s'",
+				       name, h.backing, name);
+		d->qcow2[i + 1] = h.backing_format == QCOW2_BACKING_QCOW2;
 	}
 	return 0;
 }

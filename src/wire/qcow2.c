@@ -28,6 +28,7 @@ enum {
 	INCOMPATIBLE = 72,
 	AUTOCLEAR = 88,
 	REFCOUNT_ORDER = 96,
+	HEADER_LENGTH = 100,
 	V3_END = 104,
 };
 
@@ -39,6 +40,9 @@ enum {
 	FEATURE_COMPRESSION = 8,
 	FEATURE_L2 = 16
 };
+
+/* Header extensions. */
+enum { EXTENSION_END = 0, EXTENSION_BACKING_FORMAT = 0xe2792aca };
 
 #define OFFSET_MASK 0x00fffffffffffe00ull
 
@@ -120,6 +124,31 @@ static int read_tables(const uint8_t *p, uint64_t file_size, struct qcow2_header
 	return 0;
 }
 
+/* Extensions follow the header: type, length, and content padded to 8 bytes. `n` ends them at the latest. */
+static int read_backing_format(const uint8_t *p, size_t n, struct qcow2_header *h, struct err *e)
+{
+	uint64_t at = h->version == 2 ? V2_END : get32(p + HEADER_LENGTH);
+
+	while (at + 8 <= n && get32(p + at) != EXTENSION_END) {
+		uint32_t type = get32(p + at), len = get32(p + at + 4);
+
+		at += 8;
+		if (len > n - at)
+			return err_set(e, -EBADMSG, "qcow2: an extension is not inside the header");
+		if (type == EXTENSION_BACKING_FORMAT) {
+			if (len == 3 && memcmp(p + at, "raw", 3) == 0)
+				h->backing_format = QCOW2_BACKING_RAW;
+			else if (len == 5 && memcmp(p + at, "qcow2", 5) == 0)
+				h->backing_format = QCOW2_BACKING_QCOW2;
+			else
+				return err_set(e, -ENOTSUP,
+					       "qcow2: the backing file is neither raw nor qcow2");
+		}
+		at += ((uint64_t)len + 7) & ~7ull;
+	}
+	return 0;
+}
+
 static int read_backing(const uint8_t *p, size_t n, struct qcow2_header *h, struct err *e)
 {
 	uint64_t offset = get64(p + BACKING_OFFSET);
@@ -134,7 +163,7 @@ static int read_backing(const uint8_t *p, size_t n, struct qcow2_header *h, stru
 	if (memchr(p + offset, '\0', size))
 		return err_set(e, -EBADMSG, "qcow2: the backing file's name holds a NUL");
 	memcpy(h->backing, p + offset, size);
-	return 0;
+	return read_backing_format(p, (size_t)offset, h, e);
 }
 
 int qcow2_header_parse(const uint8_t *p, size_t n, uint64_t file_size, struct qcow2_header *h,

@@ -15,6 +15,9 @@
 
 #define QCOW2_COPIED (1ull << 63)
 
+/* What the image says that its backing file is. */
+enum qcow2_backing { QCOW2_BACKING_UNSAID, QCOW2_BACKING_RAW, QCOW2_BACKING_QCOW2 };
+
 struct qcow2_header {
 	unsigned version;      /* 2 or 3 */
 	unsigned cluster_bits; /* 9 to 21 */
@@ -27,6 +30,7 @@ struct qcow2_header {
 	bool dirty;		    /* refcounts may be wrong: not to be written */
 	bool has_autoclear;
 	char backing[1024]; /* name, "" for none; never opened by us */
+	enum qcow2_backing backing_format;
 };
 
 /* `file_size` is the size of the whole file. 0, or -EBADMSG, -ENOTSUP with `e` naming the field. */

@@ -271,6 +271,47 @@ static void patch(const char *name, off_t at, uint64_t value, size_t n)
 	assert_int_equal(pwrite(fd, b, n, at), (ssize_t)n);
 }
 
+static int parse_header(const char *name, struct qcow2_header *h)
+{
+	cleanup_fd int fd = open(name, O_RDONLY | O_CLOEXEC);
+	struct err e = ERR_INIT;
+	uint8_t head[QCOW2_HEAD];
+	ssize_t n = pread(fd, head, sizeof(head), 0);
+
+	assert_true(n > 0);
+	return qcow2_header_parse(head, (size_t)n, (uint64_t)lseek(fd, 0, SEEK_END), h, &e);
+}
+
+/* What the backing file is, is the image's word, and never guessed from its bytes. */
+static void test_backing_format(void **state)
+{
+	static const struct {
+		const char *compat, *word;
+		int r;
+		enum qcow2_backing want;
+	} rows[] = {
+		{ "compat=0.10", "raw", 0, QCOW2_BACKING_RAW },
+		{ "compat=1.1", "raw", 0, QCOW2_BACKING_RAW },
+		{ "compat=1.1", "qcow2", 0, QCOW2_BACKING_QCOW2 },
+		{ "compat=1.1", "vmdk", -ENOTSUP, QCOW2_BACKING_UNSAID },
+	};
+	struct qcow2_header h;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		QEMU_IMG("create", "-q", "-u", "-f", "qcow2", "-o", rows[i].compat, "-b", "base",
+			 "-F", rows[i].word, "over", "1M");
+		assert_int_equal(parse_header("over", &h), rows[i].r);
+		assert_int_equal(h.backing_format, rows[i].want);
+	}
+	QEMU_IMG("create", "-q", "-u", "-f", "qcow2", "-o", "compat=0.10", "-b", "base", "-F",
+		 "raw", "over", "1M");
+	patch("over", 72, 0x12345678, 4); /* an extension that we do not know */
+	assert_int_equal(parse_header("over", &h), 0);
+	assert_int_equal(h.backing_format, QCOW2_BACKING_UNSAID);
+	patch("over", 76, 0xfffffff9, 4);
+	assert_int_equal(parse_header("over", &h), -EBADMSG);
+}
+
 static void test_hostile(void **state)
 {
 	write_raw("raw");
@@ -326,6 +367,7 @@ int main(void)
 		cmocka_unit_test(test_overlay),
 		cmocka_unit_test(test_snapshots_stay),
 		cmocka_unit_test(test_no_flush_no_change),
+		cmocka_unit_test(test_backing_format),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_hostile_clusters),
 	};
