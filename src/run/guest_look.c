@@ -23,7 +23,7 @@ int guest_user(struct instance *in, const char *wish, struct user_ids *out, stru
 		return err_set(e, -EINVAL, "user '%.40s...': name too long", wish);
 	int r = guest_agent_ask(in, AGENT_USER, wish, strlen(wish), &text, e);
 
-	for (char *save, *word = r < 0 ? NULL : strtok_r(text.data, " ", &save); word;
+	for (char *save, *word = r < 0 || !text.len ? NULL : strtok_r(text.data, " ", &save); word;
 	     word = strtok_r(NULL, " ", &save), n++) {
 		uint64_t v;
 

@@ -146,7 +146,14 @@ int guest_upper_show(struct subject *s, char *path, size_t size, struct err *e)
 	r = r < 0 ? r : spawn_finish(pid, complaint, "fuse2fs", e);
 	if (r)
 		return r;
-	return snprintf(path, size, "%s/data", view) < (int)size ? 0 : -ENAMETOOLONG;
+	if (snprintf(path, size, "%s/data", view) >= (int)size)
+		return err_sys(e, -ENAMETOOLONG, "'%s'", view);
+	/* The guest wrote this disk: a link here would lead into the host's own files. */
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return err_sys(e, -errno, "'%s'", path);
+	return S_ISDIR(st.st_mode) ? 0 : err_sys(e, -ENOTDIR, "'%s'", path);
 }
 
 void guest_upper_hide(const char *disk)
