@@ -136,11 +136,13 @@ static int adapt_spec(struct agent *a, struct oci_spec *spec, struct err *e)
 	spec->root_path = AGENT_ROOT;
 	memset(spec->hooks, 0, sizeof(spec->hooks));
 	if (l) {
-		l->ns[OCI_NS_NETWORK].present = false;
 		l->ns[OCI_NS_USER].present = false;
 		l->uid_mappings = l->gid_mappings = (struct oci_id_mappings){ 0 };
 		for (size_t i = 0; i < OCI_NS_COUNT; i++)
 			l->ns[i].path = NULL;
+		/* The machine's network is the container's own, and so are its sysctls. */
+		l->ns[OCI_NS_NETWORK].present = true;
+		l->ns[OCI_NS_NETWORK].path = "/proc/self/ns/net";
 		l->cgroups_path = "/" CONTAINER_ID;
 		l->net_devices_n = 0;
 		l->intel_rdt.present = false;

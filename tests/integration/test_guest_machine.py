@@ -199,6 +199,12 @@ def test_a_word_that_is_no_wall_is_no_choice(guest):
     assert done.returncode == 125 and "'vw' is none of" in done.stderr
 
 
+def test_sysctls_of_the_network_are_the_machines(guest):
+    done = guest("run", "--rm", "--isolation", guest.wall, "--sysctl", "net.ipv4.ping_group_range=0 5", "--rootfs",
+                 guest.rootfs, "cat", "/proc/sys/net/ipv4/ping_group_range")
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "5"]), done.stderr
+
+
 @pytest.mark.parametrize("option,value", [("--kernel", "x"), ("--append", "x"), ("--vcpus", "1"), ("--pv-memory", "merged")])
 def test_wishes_that_a_container_cannot_fulfil(guest, option, value):
     for wall in ([], ["--isolation", "container"]):
