@@ -426,7 +426,7 @@ int build_instruction(struct build *b, const struct instruction *in, const char 
 	cleanup_free char *change = NULL;
 
 	if (streq(in->name, "RUN"))
-		return do_run(b, in->args, text, e);
+		return do_run(b, args, text, e);
 	if (streq(in->name, "COPY") || streq(in->name, "ADD"))
 		return do_copy(b, in->name, args, text, e);
 	if (streq(in->name, "ENV") || streq(in->name, "LABEL"))
@@ -445,11 +445,8 @@ int build_instruction(struct build *b, const struct instruction *in, const char 
 			r = containerfile_words(args, &w);
 		return r < 0 ? err_set(e, r, "'%s'", args) : change_each(b, in->name, &w, text, e);
 	}
-	bool raw = streq(in->name, "CMD") || streq(in->name, "ENTRYPOINT") ||
-		   streq(in->name, "HEALTHCHECK");
-	int r = streq(in->name, "MAINTAINER")
-			? asprintf(&change, "LABEL maintainer=%s", args)
-			: asprintf(&change, "%s %s", in->name, raw ? in->args : args);
+	int r = streq(in->name, "MAINTAINER") ? asprintf(&change, "LABEL maintainer=%s", args)
+					      : asprintf(&change, "%s %s", in->name, args);
 
 	return r < 0 ? -ENOMEM : commit(b, NULL, change, text, e);
 }

@@ -32,6 +32,7 @@
 #include "os/tree.h"
 #include "run/registry.h"
 #include "wire/containerfile.h"
+#include "wire/reference.h"
 
 struct settings {
 	const char *file, *isolation, *network, *target, *platform;
@@ -240,9 +241,10 @@ static bool is_cached(struct build *b, const struct instruction *in, const char 
 
 static int one_step(struct build *b, const struct instruction *in, size_t of, struct err *e)
 {
-	bool raw = streq(in->name, "RUN"), from = streq(in->name, "FROM"),
-	     arg = streq(in->name, "ARG");
-	/* RUN's variables are the shell's to put in, and its ARGs are in the key by themselves. */
+	bool raw = streq(in->name, "RUN") || streq(in->name, "CMD") ||
+		   streq(in->name, "ENTRYPOINT") || streq(in->name, "HEALTHCHECK"),
+	     from = streq(in->name, "FROM"), arg = streq(in->name, "ARG");
+	/* Commands' variables are the shell's to put in, and RUN's ARGs are in the key by themselves. */
 	cleanup_free char *args = raw ? strdup(in->args)
 				      : containerfile_expand(in->args,
 							     from ? &b->globals : &b->vars);
@@ -292,6 +294,11 @@ static int read_file(const struct settings *s, const char *context, struct buf *
 			    ? file_read(AT_FDCWD, path, out)
 			    : -ENAMETOOLONG;
 	}
+	if (r == -ENOENT && !s->file)
+		return err_set(e, r,
+			       "context '%s': neither Containerfile nor Dockerfile is in it. Fix: "
+			       "name one with --file",
+			       context);
 	return r ? err_sys(e, r, "'%s'", path) : 0;
 }
 
@@ -401,7 +408,11 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 	if (alone && !mkdtemp(empty))
 		return err_sys(e, -errno, "'%s'", empty);
 	const char *context = alone ? empty : argc ? argv[0] : ".";
+	struct reference tag;
 
+	for (size_t i = 0; i < s->tags.n; i++)
+		if (reference_parse(s->tags.v[i], &tag, e))
+			return err_wrap(e, "--tag");
 	if (!realpath(context, b.context))
 		return err_sys(e, -errno, "context '%s'", context);
 	if (alone)

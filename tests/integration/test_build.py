@@ -77,6 +77,20 @@ def test_the_cache(store, context):
     assert store.ok("build", "-q", "--no-cache", str(context)) != first
 
 
+def test_variables_of_commands_are_the_shells(store, context):
+    for command in ("CMD echo $X", "CMD echo y"):
+        (context / "Containerfile").write_text(f"FROM busybox\nENV X=y\n{command}\n")
+        done = store.run("build", "-t", "v", str(context))
+        assert f"STEP 3/3: {command}\n" in done.stderr
+        assert store.ok("run", "--rm", "-e", "X=z", "v") == ("z\n" if "$" in command else "y\n")
+        assert command in store.ok("history", "--no-trunc", "v")
+
+
+def test_a_bad_name_is_found_before_the_first_step(store, context):
+    done = store.run("build", "-t", "UPPER", str(context))
+    assert done.returncode == 125 and "STEP" not in done.stderr and "--tag: image name 'UPPER'" in done.stderr
+
+
 def test_arguments(store, context):
     (context / "Containerfile").write_text("FROM busybox\nARG WHO=nobody\nRUN echo $WHO > /who\nCMD cat /who\n")
     store.ok("build", "-q", "-t", "a", str(context))
