@@ -89,9 +89,9 @@ const struct opt run_bundle_opts[] = {
 	OPT_BOOL(0, "privileged", T, privileged, "All capabilities, all devices, nothing hidden"),
 	OPT_LIST(0, "sysctl", "NAME=VALUE", T, sysctls, "A kernel parameter of the namespaces"),
 
-	OPT_STRING(
-		0, "network", "host|none|private|tap:NAME", T, network,
-		"Network (private: a container has only loopback; a guest reaches out by passt)"),
+	OPT_STRING(0, "network", "host|none|private|tap:NAME", T, network,
+		   "Network (private: a container and a pv guest have only loopback; a vm reaches "
+		   "out by passt)"),
 	OPT_STRING(0, "pid", "host|private", T, pid, "Process namespace"),
 	OPT_STRING(0, "ipc", "host|private", T, ipc, "IPC namespace and /dev/shm"),
 	OPT_STRING(0, "uts", "host|private", T, uts, "Host name namespace"),

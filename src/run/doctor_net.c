@@ -255,7 +255,7 @@ void check_passt(struct doctor_finding *f)
 		doctor_warn(f, "ip route add default via ...",
 			    "no default route: passt gives guests no connections to anywhere");
 	else
-		doctor_pass(f, "%s: guests reach out by it", path);
+		doctor_pass(f, "%s: virtual machines reach out by it", path);
 }
 
 /* Where Docker's and Podman's default bridges are, when these are not there themselves. */
