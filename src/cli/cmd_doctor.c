@@ -83,10 +83,8 @@ const struct command cmd_doctor = {
 	.name = "doctor",
 	.summary = "Check what this host can do, and how to mend what it cannot",
 	.text = "One line a check: PASS, WARN or FAIL, its name, what was found, and what would "
-		"mend\n"
-		"it. The last lines say for each wall whether this user can run instances behind "
-		"it.\n"
-		"Nothing on the host is changed.",
+		"mend it. The last lines say for each wall whether this user can run instances "
+		"behind it. Nothing on the host is changed.",
 	.opts = opts,
 	.settings_size = sizeof(struct settings),
 	.run = run,

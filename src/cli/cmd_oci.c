@@ -120,7 +120,8 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 	const struct command *verb = cli_find(oci_commands, argv[0]);
 
 	if (!verb)
-		return err_set(e, -EINVAL, "oci: unknown command '%s'", argv[0]);
+		return err_set(e, -EINVAL, "oci: unknown command '%s'. See 'warren oci --help'",
+			       argv[0]);
 	return cli_run(verb, "warren oci", argc, argv);
 }
 

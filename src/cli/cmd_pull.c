@@ -83,7 +83,9 @@ static int run_pull(void *settings, int argc, char **argv, struct err *e)
 	snprintf(image, sizeof(image), "image=%s", argv[0]);
 	for (size_t i = 0; !r && i < k; i++)
 		words[2 + i] = platform[i];
-	return r ? r : ask(s, words, 2 + k, "pulled", e);
+	if (!r)
+		r = ask(s, words, 2 + k, "pulled", e);
+	return r < 0 ? err_wrap(e, "pull '%s'", argv[0]) : r;
 }
 
 extern const struct command cmd_pull;
@@ -109,7 +111,9 @@ static int run_push(void *settings, int argc, char **argv, struct err *e)
 	snprintf(destination, sizeof(destination), "destination=%s", argc > 1 ? argv[1] : "");
 	if (argc > 1)
 		words[n++] = destination;
-	return ask(s, words, n, "pushed", e);
+	int r = ask(s, words, n, "pushed", e);
+
+	return r < 0 ? err_wrap(e, "push '%s'", argv[0]) : r;
 }
 
 extern const struct command cmd_push;

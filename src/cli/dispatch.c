@@ -59,9 +59,9 @@ int cli_run(const struct command *cmd, const char *path, int argc, char **argv)
 		return 0;
 	}
 	if (n >= 0 && (n < cmd->min_args || (cmd->max_args >= 0 && n > cmd->max_args)))
-		n = err_set(&e, -EINVAL, "%s: %s: usage: %s %s", cmd->name,
+		n = err_set(&e, -EINVAL, "%s: %s: usage: %s%s%s", cmd->name,
 			    n < cmd->min_args ? "too few arguments" : "too many arguments", full,
-			    cmd->args ? cmd->args : "");
+			    cmd->args ? " " : "", cmd->args ? cmd->args : "");
 	int status = n < 0 ? n : cmd->run(settings, n, argv, &e);
 
 	if (fflush(stdout) && !status)

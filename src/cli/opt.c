@@ -110,8 +110,11 @@ static int store(const struct found *f, const char *shown, const char *value, ch
 	if (r == -ERANGE)
 		return err_set(e, r, "%s: '%s' is out of range", shown, value);
 	if (r < 0)
-		return err_set(e, r, "%s: '%s' is not a valid %s", shown, value,
-			       o->metavar ? o->metavar : "true or false");
+		return err_set(e, r, "%s: '%s' is not a valid %s%s", shown, value,
+			       o->metavar ? o->metavar : "true or false",
+			       o->kind == OPT_SIZE_	  ? ", such as 512m or 2g"
+			       : o->kind == OPT_DURATION_ ? ", such as 30s or 5m"
+							  : "");
 	return 0;
 }
 

@@ -114,7 +114,8 @@ static int wish_disk(const char *value, void *dest, struct err *e)
 	OPT_CALL(0, "vcpus", "NUMBER", T, bundle.annotations, "Virtual CPUs of a guest (1)", \
 		 .call = wish_vcpus), \
 	OPT_CALL(0, "pv-memory", "MODE", T, bundle.annotations, \
-		 "pv: auto, merged or isolated address spaces", .call = wish_pv_memory), \
+		 "pv: merged or isolated address spaces", .choices = "auto|merged|isolated", \
+		 .call = wish_pv_memory), \
 	OPT_CALL(0, "disk", "FILE[,FORMAT[,DEVICE[,ACCESS]]]", T, bundle.annotations, \
 		 "A disk for a guest: raw or qcow2, xvdc to xvdp, rw or ro; iops=N, bps=N limit it", .call = wish_disk, \
 		 .complete = COMPLETE_FILE), \

@@ -147,7 +147,7 @@ static void refusals(void **state)
 		{ "-qz", "unknown option -z" },
 		{ "--memory", "--memory needs a value: BYTES" },
 		{ "-m", "-m needs a value: BYTES" },
-		{ "--memory=lots", "--memory: 'lots' is not a valid BYTES" },
+		{ "--memory=lots", "--memory: 'lots' is not a valid BYTES, such as 512m or 2g" },
 		{ "-n 9999999999999999999", "-n: '9999999999999999999' is out of range" },
 		{ "--quiet=perhaps", "--quiet: 'perhaps' is not a valid true or false" },
 		{ "--format yaml", "--format: 'yaml' is none of json|text" },
