@@ -52,7 +52,7 @@ static int wish_initrd(const char *value, void *dest, struct err *e)
 	cleanup_free char *path = realpath(value, NULL);
 
 	if (!path)
-		return err_sys(e, -errno, "--initrd '%s'", value);
+		return err_sys(e, -errno, "'%s'", value);
 	return annotate(dest, GUEST_INITRD, path, e);
 }
 
