@@ -61,7 +61,7 @@ void oci_destroy(struct oci_created *c);
 
 /* Connects to --console-socket; -1 when `path` is NULL. -errno with `e` set. */
 int oci_console_connect(const char *path, int *fd, struct err *e);
-/* Checks --preserve-fds and counts LISTEN_FDS. */
+/* Checks that what --preserve-fds and LISTEN_FDS promise is open, by the caller. */
 int oci_preserved_fds(int64_t wish, int *preserve, int *listen, struct err *e);
 /* Writes the number as a whole; does nothing when `path` is NULL. */
 int oci_write_pid(const char *path, pid_t pid, struct err *e);

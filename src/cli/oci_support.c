@@ -16,7 +16,6 @@
 #include "base/cleanup.h"
 #include "cli/oci.h"
 #include "os/file.h"
-#include "os/seal.h"
 
 enum { CONFIG_MAX = 8 << 20 };
 
@@ -109,13 +108,11 @@ int oci_preserved_fds(int64_t wish, int *preserve, int *listen, struct err *e)
 		return err_set(e, -EINVAL, "--preserve-fds: expected a number between 0 and 1024");
 	if (text && (str_to_u64(text, &n) || n > 1024))
 		return err_set(e, -EINVAL, "LISTEN_FDS='%s': expected a number", text);
-	/* Not one of those that the caller opened. */
-	if (wish || n)
-		seal_release();
 	*listen = (int)n;
 	*preserve = (int)wish + (int)n;
+	/* What closes at an exec did not come through ours: it is no file of the caller's, but one that we opened. */
 	for (int i = 3; i < 3 + *preserve; i++)
-		if (fcntl(i, F_GETFD) < 0)
+		if (fcntl(i, F_GETFD) != 0)
 			return err_set(e, -EBADF,
 				       "descriptor %d is to be preserved, but is not open", i);
 	return 0;

@@ -82,6 +82,19 @@ def test_life(box):
     assert not box.leftovers()
 
 
+@pytest.mark.parametrize("words, env", [(["--preserve-fds", "1"], {}), (["--preserve-fds", "2"], {}), ([], {"LISTEN_FDS": "1"})])
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_no_descriptor_of_the_runtimes_own_is_preserved(box, verb, words, env):
+    """What the caller wants to be preserved and has not opened is not what the runtime opened instead."""
+    if verb == "exec":
+        box.create()
+        box("start", box.id)
+    box.write()
+    argv = ["ls", "-l", "/proc/self/fd"] if verb == "exec" else []
+    done = box(verb, *words, box.id, *argv, check=False, env={**os.environ, **env}, globals=["--log", str(box.path / "log")])
+    assert done.returncode and "descriptor 3 is to be preserved, but is not open" in done.stderr + (box.path / "log").read_text(), done.stdout
+
+
 def test_exec_as_another_user_of_the_range(box):
     ranges(box)
     box.create()
