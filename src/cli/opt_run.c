@@ -179,7 +179,8 @@ static int check_ports(const struct run_settings *set, struct err *e)
 	if (!set->publish.n && !set->publish_all)
 		return 0;
 	return err_set(e, -EOPNOTSUPP,
-		       "--publish: a private network has only its loopback; use --network host");
+		       "--publish: no port is forwarded here. Fix: leave it out, and use "
+		       "--network host where the instance shall be reached");
 }
 
 static int stop_timeout(const char *s, int64_t *out, struct err *e)
