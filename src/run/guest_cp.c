@@ -2,8 +2,8 @@
  * cp for guests: the agent packs and unpacks inside, the host's own tar(1) on this side. docker's rules of
  * what goes where need to know whether the target is a directory: inside, the agent's answer tells.
  *
- * Trust: names in the stream from a guest are hostile: tar keeps them below its directory, and takes over
- * neither owners nor set-id bits unless -a asks for them. Threads: none.
+ * Trust: names in the stream from a guest are hostile: tar keeps them below its directory, takes of them only what was
+ * asked for, and takes over neither owners nor set-id bits unless -a asks for them. Threads: none.
  * #syscalls: pipe2 vfork execve wait4 newfstatat
  */
 #include <errno.h>
@@ -164,7 +164,7 @@ static int copy_out(struct instance *in, const char *inside, const char *host, b
 	if (!into && str_ends(host, "/"))
 		return err_sys(e, -ENOTDIR, "'%s'", host);
 	rename_option(change, sizeof(change), from, name);
-	const char *const argv[] = {
+	const char *argv[12] = {
 		"tar",
 		"-C",
 		into ? host : dir,
@@ -173,11 +173,18 @@ static int copy_out(struct instance *in, const char *inside, const char *host, b
 		"--numeric-owner",
 		"-xf",
 		"-",
-		into ? NULL : change,
-		NULL,
 	};
+	size_t n = 8;
 
-	return through(in, false, follow, inside, argv, e);
+	if (!into)
+		argv[n++] = change;
+	/* Whatever else a guest sends would land beside it, among files of the user's. "." is all that comes. */
+	if (!streq(from, ".")) {
+		argv[n++] = "--";
+		argv[n++] = from;
+	}
+	/* A slash behind a link follows it; what comes has the link's name either way. */
+	return through(in, false, follow || str_ends(inside, "/"), inside, argv, e);
 }
 
 int guest_cp(struct instance *in, bool into, const char *host, const char *inside, bool archive,
