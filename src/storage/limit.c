@@ -63,9 +63,10 @@ static uint64_t bucket_wait(const struct bucket *b)
 		       : 0;
 }
 
+/* Zeroes too: some back ends have to write them. */
 static uint64_t cost(const struct block_io *io)
 {
-	return io->op == BLOCK_READ || io->op == BLOCK_WRITE ? io->len : 0;
+	return io->op == BLOCK_READ || io->op == BLOCK_WRITE || io->op == BLOCK_ZERO ? io->len : 0;
 }
 
 /* 0 and paid for, or how long to wait. */

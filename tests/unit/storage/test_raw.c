@@ -243,6 +243,12 @@ static void test_limits_hold(void **state)
 	ms = read_many(b, 3, 8192);
 	assert_in_range(ms, 200, 1500);
 	block_free(b);
+	/* zeroes may have to be written, and cost as much */
+	b = block_limit_new(open_disk(state, SIZE, false, NULL), &narrow, NULL);
+	assert_int_equal(block_zero(b, 0, 80 << 10, false), 0);
+	ms = read_many(b, 1, 512);
+	assert_in_range(ms, 200, 1500);
+	block_free(b);
 }
 
 /* What waits for its turn begins when its owner is in a hurry. */
