@@ -71,6 +71,7 @@ void monitor_failed(struct monitor *m, const struct err *e)
 		return;
 	m->phase = MONITOR_ENDED;
 	m->end = *e;
+	err_sanitize(&m->end); /* it may quote the guest's kernel */
 	m->status = 125 << 8;
 	tell_creator(m, e);
 	loop_stop(&m->loop, 0);
