@@ -132,8 +132,10 @@ static void report(struct virtio_balloon *b, const struct virtq_chain *c)
 static void take_pages(struct virtio_balloon *b, unsigned queue)
 {
 	struct virtq *q = &b->queues[queue];
+	int turn = VIRTIO_TURN;
 
-	while (virtq_pop(q, &b->chain) > 0) {
+	while (turn && virtq_pop(q, &b->chain) > 0) {
+		turn--;
 		/* Memory may be in a buffer many times: the work for one shall end. */
 		if (b->chain.readable_len / sizeof(uint32_t) > b->mem->size >> PFN_SHIFT) {
 			q->broken = "more page numbers than there are pages";
@@ -148,6 +150,8 @@ static void take_pages(struct virtio_balloon *b, unsigned queue)
 		virtq_push(q, &b->chain, 0);
 	}
 	virtio_device_signal(&b->dev, q);
+	if (!turn)
+		virtio_device_again(&b->dev);
 }
 
 /* ---- statistics ---- */
@@ -157,9 +161,11 @@ static void take_stats(struct virtio_balloon *b)
 {
 	struct virtq *q = &b->queues[stats_queue(b)];
 	uint8_t entry[VIRTIO_BALLOON_STAT_BYTES];
+	int turn = VIRTIO_TURN;
 
 	/* 5.5.6.3.1: the driver has at most one buffer here; a second is given back unread. */
-	while (virtq_pop(q, &b->chain) > 0) {
+	while (turn && virtq_pop(q, &b->chain) > 0) {
+		turn--;
 		if (b->stats_held)
 			virtq_push(q, &b->stats, 0);
 		b->stats = b->chain;
@@ -181,6 +187,8 @@ static void take_stats(struct virtio_balloon *b)
 		}
 	}
 	virtio_device_signal(&b->dev, q);
+	if (!turn)
+		virtio_device_again(&b->dev);
 }
 
 static void notify(struct virtio_device *d, unsigned queue)

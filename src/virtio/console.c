@@ -126,8 +126,9 @@ static bool write_held(struct port *p)
 static void drain(struct port *p)
 {
 	struct virtq *q = tx(p);
+	int turn = VIRTIO_TURN;
 
-	for (;;) {
+	while (turn) {
 		if (!p->out_held) {
 			if (virtq_pop(q, &p->out) <= 0)
 				break;
@@ -138,8 +139,11 @@ static void drain(struct port *p)
 			break;
 		virtq_push(q, &p->out, 0);
 		p->out_held = false;
+		turn--;
 	}
 	virtio_device_signal(&p->owner->dev, q);
+	if (!turn)
+		virtio_device_again(&p->owner->dev);
 }
 
 static void flush_control(struct virtio_console *c)
@@ -236,13 +240,17 @@ static void take_control(struct virtio_console *c)
 	struct virtq *q = &c->queues[QUEUE_CONTROL_TX];
 	struct virtq_chain chain;
 	struct virtio_console_control m;
+	int turn = VIRTIO_TURN;
 
-	while (virtq_pop(q, &chain) > 0) {
+	while (turn && virtq_pop(q, &chain) > 0) {
+		turn--;
 		if (virtq_gather(&chain, 0, &m, sizeof(m)) == sizeof(m))
 			control_message(c, &m);
 		virtq_push(q, &chain, 0);
 	}
 	virtio_device_signal(&c->dev, q);
+	if (!turn)
+		virtio_device_again(&c->dev);
 }
 
 /* Without control messages nothing opens port 0. */

@@ -43,7 +43,7 @@ static void interrupt(struct virtio_device *d, uint32_t bits)
 		d->transport->interrupt(d->transport, bits);
 }
 
-static void ring(struct virtio_device *d)
+void virtio_device_again(struct virtio_device *d)
 {
 	if (d->transport)
 		d->transport->ring(d->transport);
@@ -112,6 +112,6 @@ void virtio_device_set_status(struct virtio_device *d, uint8_t status)
 	if (status & ~before & VIRTIO_STATUS_DRIVER_OK) {
 		if (d->ops->start)
 			d->ops->start(d);
-		ring(d); /* drivers kick before DRIVER_OK too, unheard */
+		virtio_device_again(d); /* drivers kick before DRIVER_OK too, unheard */
 	}
 }

@@ -67,5 +67,11 @@ void virtio_device_config_changed(struct virtio_device *d);
 /* The driver's kick, from a device thread or from a vCPU: takes the lock. */
 void virtio_device_notify(struct virtio_device *d, unsigned queue);
 
+/* Buffers that a device takes in one go: a driver that offers them as fast as they are taken shall not keep the thread
+ * from what else it serves. Who stops there calls virtio_device_again. */
+enum { VIRTIO_TURN = 256 };
+/* As if the driver had kicked every queue, once others had their turn. */
+void virtio_device_again(struct virtio_device *d);
+
 /* From the transport, lock held: the status register was written (2.1, 3.1); 0 resets (2.4). */
 void virtio_device_set_status(struct virtio_device *d, uint8_t status);

@@ -24,14 +24,18 @@ static void notify(struct virtio_device *d, unsigned queue)
 	struct virtq *q = &d->queues[queue];
 	struct virtq_chain c;
 	uint8_t bytes[4096];
+	int turn = VIRTIO_TURN;
 
-	while (virtq_pop(q, &c) > 0) {
+	while (turn && virtq_pop(q, &c) > 0) {
+		turn--;
 		size_t want = MIN(c.writable_len, (uint64_t)sizeof(bytes));
 		ssize_t n = getrandom(bytes, want, 0);
 
 		virtq_push(q, &c, n > 0 ? (uint32_t)virtq_scatter(&c, 0, bytes, (size_t)n) : 0);
 	}
 	virtio_device_signal(d, q);
+	if (!turn)
+		virtio_device_again(d);
 }
 
 static void free_entropy(struct virtio_device *d)

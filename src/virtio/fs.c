@@ -228,15 +228,18 @@ static void work(struct virtio_fs *f, unsigned queue)
 	struct virtq *q = &f->queues[queue];
 	bool (*take)(struct virtio_fs *) = queue == QUEUE_HIPRIO ? take_hiprio : take_request;
 	bool more;
+	int turn = VIRTIO_TURN;
 
 	do {
 		virtq_hush(q);
-		while ((more = take(f)))
-			;
-		more = virtq_listen(q) && !q->broken &&
+		while (turn && take(f))
+			turn--;
+		more = turn && virtq_listen(q) && !q->broken &&
 		       (queue == QUEUE_HIPRIO ? f->out.len < OUT_HIPRIO_MAX
 					      : f->free && !f->out.len);
 	} while (more);
+	if (!turn)
+		virtio_device_again(&f->dev);
 	if (q->broken)
 		virtio_device_fail(&f->dev);
 }

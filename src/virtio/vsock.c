@@ -279,8 +279,12 @@ static bool send_one(struct virtio_vsock *v)
 
 static void fill(struct virtio_vsock *v)
 {
-	while (hold_rx(v) && send_one(v))
-		;
+	int turn = VIRTIO_TURN;
+
+	while (turn && hold_rx(v) && send_one(v))
+		turn--;
+	if (!turn)
+		virtio_device_again(&v->dev);
 	if (v->queues[QUEUE_RX].broken)
 		virtio_device_fail(&v->dev);
 	virtio_device_signal(&v->dev, &v->queues[QUEUE_RX]);
@@ -458,11 +462,15 @@ static void packet(struct virtio_vsock *v, const struct virtq_chain *p)
 static void take(struct virtio_vsock *v)
 {
 	struct virtq *q = &v->queues[QUEUE_TX];
+	int turn = VIRTIO_TURN;
 
-	while (v->loose_n < LOOSE_MAX && virtq_pop(q, &v->tx) > 0) {
+	while (turn && v->loose_n < LOOSE_MAX && virtq_pop(q, &v->tx) > 0) {
+		turn--;
 		packet(v, &v->tx);
 		virtq_push(q, &v->tx, 0);
 	}
+	if (!turn)
+		virtio_device_again(&v->dev);
 	if (q->broken)
 		virtio_device_fail(&v->dev);
 	virtio_device_signal(&v->dev, q);

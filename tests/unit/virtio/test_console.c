@@ -22,6 +22,8 @@ struct end {
 	char got[256];
 	size_t got_n, room;
 	const char *say;
+	uint16_t *endless; /* an available ring: with each buffer that is written comes another */
+	unsigned writes;
 };
 
 static struct end ends[2];
@@ -46,6 +48,11 @@ static ssize_t end_write(struct stream *s, const struct iovec *iov, int n)
 
 	if (!part)
 		return -EAGAIN;
+	if (x->endless) {
+		x->endless[1] = htole16((uint16_t)(le16toh(x->endless[1]) + 1));
+		x->writes++;
+		return (ssize_t)part;
+	}
 	memcpy(x->got + x->got_n, iov[0].iov_base, part);
 	x->got_n += part;
 	x->room -= part;
@@ -257,6 +264,35 @@ static void bytes_go_both_ways(void **state)
 	assert_int_equal(ends[0].got_n, 0);
 }
 
+static unsigned rung;
+
+static void count_ring(void *arg)
+{
+	(void)arg;
+	rung++;
+}
+
+/* A driver that never stops does not keep the thread. */
+static void others_get_their_turn(void **state)
+{
+	struct driver *d = *state;
+	struct virtq_desc *table = guest(d, ring_area(TX0, 0));
+	uint16_t *ring = guest(d, ring_area(TX0, 1));
+
+	d->mmio.ring = count_ring;
+	rung = 0;
+	table[0] = (struct virtq_desc){ htole64(TEXT), htole32(1), 0, 0 };
+	ends[0].endless = ring;
+	ring[1] = htole16(1);
+	reg_write(d, VIRTIO_MMIO_QUEUE_NOTIFY, TX0);
+	assert_int_equal(ends[0].writes, VIRTIO_TURN);
+	assert_int_equal(rung, 1);
+	ends[0].endless = NULL; /* the one that is left */
+	reg_write(d, VIRTIO_MMIO_QUEUE_NOTIFY, TX0);
+	assert_int_equal(ends[0].got_n, 1);
+	assert_int_equal(rung, 1);
+}
+
 /* 5.3.2: "The port 0 receive and transmit queues always exist: other queues only exist if MULTIPORT is set." */
 static void port_0_without_multiport(void **state)
 {
@@ -294,6 +330,7 @@ int main(void)
 		TEST(unknown_messages_do_nothing),
 		TEST(messages_that_nobody_hears),
 		TEST(bytes_go_both_ways),
+		TEST(others_get_their_turn),
 		cmocka_unit_test_setup_teardown(port_0_without_multiport, begin_single, end),
 		TEST(config_is_read_only),
 	};
