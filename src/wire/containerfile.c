@@ -82,15 +82,34 @@ static int add(struct arena *a, const char *text, size_t line, const char *name,
 		       : err_set(e, -EINVAL, "%s:%zu: %s without a value", name, line, out->name);
 }
 
+/* Where a word of the line begins a here-document: "<<", or a descriptor's number and that. A shift within $((1<<4)) is
+ * none, nor what is quoted. NULL: nowhere. */
+static const char *heredoc_at(const char *line)
+{
+	char quote = '\0';
+	bool begins = true; /* a word, but for digits */
+
+	for (const char *p = line; *p; p++) {
+		if (begins && !quote && p[0] == '<' && p[1] == '<' && p[2] != '<')
+			return p + 2;
+		begins = !quote &&
+			 (*p == ' ' || *p == '\t' || (begins && isdigit((unsigned char)*p)));
+		if (*p == '\\' && quote != '\'' && p[1])
+			p++;
+		else if (quote ? *p == quote : *p == '"' || *p == '\'')
+			quote = quote ? '\0' : *p;
+	}
+	return NULL;
+}
+
 /* The word that ends the here-document which a RUN begins, "" when it begins none. */
 static void heredoc_of(const char *line, char word[64], bool *tabs)
 {
 	const char *p = line + strspn(line, " \t"), *at;
 
 	*word = '\0';
-	if (strncasecmp(p, "RUN", 3) != 0 || !(at = strstr(p, "<<")) || at[2] == '<')
+	if (strncasecmp(p, "RUN", 3) != 0 || !(at = heredoc_at(p + 3)))
 		return;
-	at += 2;
 	*tabs = *at == '-';
 	at += *tabs;
 	size_t quote = *at == '"' || *at == '\'', n = 0;

@@ -36,6 +36,7 @@ EOF
 RUN cat > /b <<-'END' && echo three >> /b
 	x $HOME
 	END
+RUN echo $((1<<4)) "no <<one" 'no <<two' > /e
 SHELL ["/bin/busybox", "sh", "-ec"]
 RUN false || echo four > /c
 MAINTAINER somebody
@@ -109,7 +110,8 @@ def test_variables_and_arguments(store, context):
 
 def test_here_documents_shell_and_the_rest(store, context):
     built(store, context, REST, "--label", "l=1", "-t", "second")
-    assert store.ok("run", "--rm", "it", "cat", "/a", "/b", "/c", "/d") == "one\ntwo /root\nx $HOME\nthree\nfour\nhit\n"
+    assert store.ok("run", "--rm", "it", "cat", "/a", "/b", "/c", "/d", "/e") == (
+        "one\ntwo /root\nx $HOME\nthree\nfour\nhit\n16 no <<one no <<two\n")
     config = store.inspect("second")["Config"]
     assert config["Healthcheck"] == {"Test": ["CMD", "true", "x"], "Interval": 5 * 10**9, "Timeout": 60 * 10**9, "Retries": 7}
     assert config["Labels"] == {"maintainer": "somebody", "l": "1"} and config["StopSignal"] == "SIGINT"
