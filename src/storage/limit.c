@@ -24,6 +24,8 @@
 #define SECOND_NS 1000000000ull
 /* More a second is no limit, and keeps the arithmetic in 64 bits. */
 #define RATE_MAX (1ull << 33)
+/* Nor more debt, which grows when a guest has its requests rushed again and again. */
+#define DEBT_MAX ((int64_t)1 << 42)
 
 struct bucket {
 	uint64_t rate; /* a second; 0: no limit */
@@ -69,6 +71,18 @@ static uint64_t cost(const struct block_io *io)
 	return io->op == BLOCK_READ || io->op == BLOCK_WRITE || io->op == BLOCK_ZERO ? io->len : 0;
 }
 
+static void bucket_take(struct bucket *b, uint64_t n)
+{
+	if (b->rate)
+		b->level = MAX(b->level - (int64_t)n, -DEBT_MAX);
+}
+
+static void pay(struct limited *l, const struct block_io *io)
+{
+	bucket_take(&l->requests, 1);
+	bucket_take(&l->bytes, cost(io));
+}
+
 /* 0 and paid for, or how long to wait. */
 static uint64_t pass(struct limited *l, const struct block_io *io)
 {
@@ -80,8 +94,7 @@ static uint64_t pass(struct limited *l, const struct block_io *io)
 
 	if (wait)
 		return wait;
-	l->requests.level -= l->requests.rate ? 1 : 0;
-	l->bytes.level -= l->bytes.rate ? (int64_t)cost(io) : 0;
+	pay(l, io);
 	return 0;
 }
 
@@ -132,6 +145,7 @@ static void limited_kick(struct block *b)
 	block_kick(limited_of(b)->inner);
 }
 
+/* What is rushed is paid for by what comes after it: else a reset would be a way around the limits. */
 static void limited_rush(struct block *b)
 {
 	struct limited *l = limited_of(b);
@@ -139,6 +153,7 @@ static void limited_rush(struct block *b)
 	while (l->first) {
 		struct block_io *io = l->first;
 
+		pay(l, io);
 		l->first = io->next;
 		block_submit(l->inner, io);
 	}

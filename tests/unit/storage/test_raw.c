@@ -276,6 +276,31 @@ static void test_rush(void **state)
 	block_free(b);
 }
 
+/* ... and is paid for afterwards. */
+static void test_rush_is_not_free(void **state)
+{
+	const struct block_limits narrow = { .bps = 64 << 10 };
+	struct block *b = block_limit_new(open_disk(state, SIZE, false, NULL), &narrow, NULL);
+	static char data[64 << 10];
+	struct iovec iov = { data, sizeof(data) };
+	struct counted c[2];
+	int left = 2;
+
+	for (int i = 0; i < 2; i++) {
+		c[i] = (struct counted){
+			{ .op = BLOCK_READ, .iov = &iov, .iov_n = 1, .done = count_down }, &left
+		};
+		block_submit(b, &c[i].io);
+	}
+	block_rush(b);
+	while (left)
+		block_reap(b);
+	uint64_t ms = read_many(b, 1, 512);
+
+	assert_in_range(ms, 500, 2500);
+	block_free(b);
+}
+
 int main(void)
 {
 #define EACH(test)                                                                      \
@@ -290,6 +315,7 @@ int main(void)
 		cmocka_unit_test_prestate(test_limits_hold, &raw),
 		cmocka_unit_test_prestate(test_limits_hold, &uring),
 		cmocka_unit_test_prestate(test_rush, &uring),
+		cmocka_unit_test_prestate(test_rush_is_not_free, &uring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
