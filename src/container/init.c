@@ -285,9 +285,9 @@ static int enter_cgroup(void *arg, struct err *e)
 	int err = in->in_cgroup ? 0 : join_cgroup(in, e);
 
 	in->in_cgroup = true;
-	if (!err && in->rootfs.new_cgroup && unshare(CLONE_NEWCGROUP) < 0)
+	if (!err && in->rootfs.new_cgroup && !in->in_cgroup_ns && unshare(CLONE_NEWCGROUP) < 0)
 		err = err_sys(e, -errno, "new cgroup namespace");
-	in->rootfs.new_cgroup = false;
+	in->in_cgroup_ns = true;
 	return err;
 }
 

@@ -15,8 +15,9 @@ struct init {
 	int ns_fds[OCI_NS_COUNT]; /* namespaces to join, -1: none */
 	bool wait_for_parent;	  /* for id maps or systemd's scope */
 	bool new_user;
-	bool unshare_net; /* the network namespace is init's to make */
-	bool in_cgroup;	  /* joined already */
+	bool unshare_net;  /* the network namespace is init's to make */
+	bool in_cgroup;	   /* joined already */
+	bool in_cgroup_ns; /* made already, where it is new */
 	bool go_on; /* nobody waits for us before the start, and it may have been said already */
 };
 

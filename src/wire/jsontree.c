@@ -306,7 +306,7 @@ static int close_object(struct parser *p, size_t from, struct json_value *out)
 {
 	size_t n = p->used - from;
 
-	if (drop_duplicates(p->stack + from, &n))
+	if (n && drop_duplicates(p->stack + from, &n))
 		return -ENOMEM;
 	struct json_pair *members = arena_calloc(p->arena, n, sizeof(*members));
 
