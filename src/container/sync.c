@@ -12,6 +12,12 @@
 
 #include "os/sys.h"
 
+/* Who leaves without reading what was said before resets the connection: it is gone, as when it read all. */
+static int sent(int err)
+{
+	return err == -ECONNRESET ? -EPIPE : err;
+}
+
 int sync_send(int sock, enum sync_type type, int value, const struct err *err, int fd)
 {
 	struct sync_msg m = { .type = (int)type, .value = value };
@@ -21,14 +27,14 @@ int sync_send(int sock, enum sync_type type, int value, const struct err *err, i
 		m.err = *err;
 		n = sizeof(m);
 	}
-	return sys_send_fd(sock, &m, n, fd);
+	return sent(sys_send_fd(sock, &m, n, fd));
 }
 
 int sync_send_fds(int sock, enum sync_type type, int value, const int *fds, int n)
 {
 	struct sync_msg m = { .type = (int)type, .value = value };
 
-	return sys_send_fds(sock, &m, offsetof(struct sync_msg, err), fds, n);
+	return sent(sys_send_fds(sock, &m, offsetof(struct sync_msg, err), fds, n));
 }
 
 int sync_expect_fds(int sock, enum sync_type type, int *value, int *fds, int *n, struct err *e)
