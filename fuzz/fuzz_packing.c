@@ -16,7 +16,7 @@ enum { OUT_MAX = 8 << 20 };
 static jmp_buf ended;
 static struct stream s;
 
-void die(const char *fmt, ...)
+void helper_die(const char *fmt, ...)
 {
 	char line[512];
 	va_list ap;
