@@ -27,6 +27,9 @@ int link_recv(int sock, struct link_packet *p, struct control_msg *m, int flags,
 {
 	ssize_t n = sock_recv(sock, p->bytes, sizeof(p->bytes), NULL, NULL, flags);
 
+	/* A keeper that leaves without reading what we said resets the connection: its last words come after that. */
+	if (n == -ECONNRESET)
+		n = sock_recv(sock, p->bytes, sizeof(p->bytes), NULL, NULL, flags);
 	if (n == -EAGAIN)
 		return -EAGAIN;
 	if (n == 0 || n == -ECONNRESET)
