@@ -5,8 +5,13 @@
  * own), never our descriptors themselves, so that nothing in an instance can reach the caller's terminal
  * or files through them. Signals that come to us go to it.
  *
+ * A command that runs on without us (-d) is the child of a minder, a copy of this program with nothing of the
+ * caller's. Without one it would be left to the host's first process, and a dead process that nobody has waited for
+ * keeps the container's pid namespace, and with it the container, from ending.
+ *
  * Trust: /etc/passwd is read in the instance's root, which is hostile: through openat2 that cannot leave
  * it. Threads: one. #syscalls: pipe2 poll read write signalfd4 rt_sigprocmask waitid pidfd_send_signal openat2
+ * clone setsid chdir dup2 close_range prctl wait4
  */
 #include "run/execute.h"
 
@@ -18,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -429,10 +435,74 @@ static int begin(struct relay *r, int *status, struct err *e)
 	return s;
 }
 
+static void emit_die(const struct execute *x, int status)
+{
+	char code[32];
+
+	snprintf(code, sizeof(code), "exitCode=%d", status);
+	event_emit(x->root, x->s, "exec_die", (const char *const[]){ code, NULL });
+}
+
+/* What the minder says once the command runs, or why it does not. */
+struct begun {
+	int result, status;
+	struct err err;
+};
+
+__attribute__((noreturn)) static void mind(struct relay *r, int report)
+{
+	struct begun b = { .err = ERR_INIT };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), code = 0;
+
+	prctl(PR_SET_NAME, "warren-exec");
+	setsid();
+	b.result = begin(r, &b.status, &b.err);
+	if (write_full(report, &b, sizeof(b)) || b.result || null < 0)
+		_exit(0);
+	dup2(r->p.master >= 0 ? r->p.master : null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	close_range(3, ~0u, 0);
+	if (chdir("/") < 0)
+		_exit(0);
+	/* A terminal that nobody reads would block who writes to it; it hangs up as the command ends. */
+	for (char piece[256]; read(STDIN_FILENO, piece, sizeof(piece)) > 0 || errno == EINTR;)
+		errno = 0;
+	while (waitpid(r->p.pid, &code, __WALL) < 0 && errno == EINTR)
+		continue;
+	emit_die(r->x, WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code));
+	_exit(0);
+}
+
+/* Returns when the command runs, as the minder's child. */
+static int begin_minded(struct relay *r, int *status, struct err *e)
+{
+	struct begun b;
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(e, -errno, "pipe");
+	pid_t pid = fork();
+
+	if (!pid)
+		mind(r, ends[1]);
+	close(ends[1]);
+	cleanup_fd int report = ends[0];
+
+	if (pid < 0)
+		return err_sys(e, -errno, "fork");
+	if (read_full(report, &b, sizeof(b)) != (ssize_t)sizeof(b))
+		return err_set(e, -ECHILD, "the process that starts the command died");
+	*status = b.status;
+	if (b.result && e)
+		*e = b.err;
+	return b.result;
+}
+
 int execute_run(const struct execute *x, int *status, struct err *e)
 {
 	static struct relay r;
-	char command[256], code[32];
+	char command[256];
 	int s;
 
 	*status = 125;
@@ -450,7 +520,8 @@ int execute_run(const struct execute *x, int *status, struct err *e)
 			    .deadline = x->timeout_ns ? now_ns() + x->timeout_ns : 0,
 			    .in = -1,
 			    .out = { -1, -1 } };
-	s = begin(&r, status, e);
+	/* What runs in a guest has no process here to wait for. */
+	s = x->detach && !x->s->wall->guest ? begin_minded(&r, status, e) : begin(&r, status, e);
 	if (s)
 		goto out;
 	snprintf(command, sizeof(command), "exec_start: %s", x->args[0]);
@@ -460,8 +531,7 @@ int execute_run(const struct execute *x, int *status, struct err *e)
 		goto out;
 	}
 	s = attend(&r, status, e);
-	snprintf(code, sizeof(code), "exitCode=%d", *status);
-	event_emit(x->root, x->s, "exec_die", (const char *const[]){ code, NULL });
+	emit_die(x, *status);
 out:
 	for (int i = 0; i < 2; i++)
 		close_fd(&r.out[i]);
