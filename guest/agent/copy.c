@@ -295,6 +295,8 @@ static int pack(const char *path, bool named, struct err *e)
 				   : copy);
 	if (follow && realpath(copy, real))
 		memcpy(copy, real, sizeof(copy));
+	if (faccessat(AT_FDCWD, copy, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(e, -errno, "'%s'", path);
 	slash = strrchr(copy, '/');
 	const char *as = named		     ? wished
 			 : slash && slash[1] ? slash + 1
@@ -339,11 +341,8 @@ child(const int theirs[3], int failure, pid_t container, bool put, bool follow, 
 
 	if (r == 0)
 		r = put ? unpack(path, &e) : pack(path, follow, &e);
-	if (r < 0) {
-		err_wrap(&e, "cp");
-		if (write_full(3, &e, sizeof(e)) < 0)
-			_exit(2);
-	}
+	if (r < 0 && write_full(3, &e, sizeof(e)) < 0)
+		_exit(2);
 	_exit(r < 0);
 }
 

@@ -317,6 +317,8 @@ int copy_tar_in(struct copy_job *j, int in, struct err *e)
 	}
 	if (!r)
 		r = tar_parser_end(&t, e);
+	if (r == -EBADMSG)
+		err_wrap(e, "standard input: expected a tar stream");
 	if (!r && (r = finish_file(&x)))
 		err_sys(e, r, "tar stream");
 	close_fd(&x.file);

@@ -192,10 +192,12 @@ int guest_cp(struct instance *in, bool into, const char *host, const char *insid
 {
 	int r;
 
-	if (strcmp(host, "-") == 0)
+	if (streq(host, "-"))
 		r = guest_copy(in, into, follow, inside, into ? STDIN_FILENO : STDOUT_FILENO, e);
 	else
 		r = into ? copy_in(in, host, inside, follow, e)
 			 : copy_out(in, inside, host, archive, follow, e);
-	return r < 0 ? err_wrap(e, "cp") : 0;
+	if (r == -EBADMSG && into && streq(host, "-"))
+		err_wrap(e, "standard input: expected a tar stream");
+	return r < 0 ? r : 0;
 }

@@ -420,7 +420,8 @@ static struct archive *open_tar(struct stream *s)
 	archive_read_support_format_tar(tar);
 	archive_read_support_format_empty(tar);
 	if (archive_read_open(tar, s, NULL, feed, NULL) != ARCHIVE_OK)
-		helper_die("tar: %s", archive_error_string(tar));
+		helper_die("neither a tar archive nor a compressed one: %s",
+			   archive_error_string(tar));
 	return tar;
 }
 
@@ -450,7 +451,8 @@ const char *kind_of(struct stream *s)
 		return "rootfs";
 	}
 	if (r < ARCHIVE_WARN)
-		helper_die("tar: %s", archive_error_string(tar));
+		helper_die("neither a tar archive nor a compressed one: %s",
+			   archive_error_string(tar));
 	if (any)
 		return "rootfs";
 	helper_die("empty: %llu bytes hold no tar archive", (unsigned long long)s->in_bytes);
