@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "net/passt.h"
 #include "net/tap.h"
@@ -98,12 +99,24 @@ int guest_net_open(struct guest_net *n, const struct oci_spec *spec, const char 
 	return 0;
 }
 
+/* An OCI caller's config.json has no word of the network but its namespace; without one it means the host's. */
+static void warn_of_host(const struct oci_spec *spec, const char *wall)
+{
+	if (spec->linux_ && !spec->linux_->ns[OCI_NS_NETWORK].present)
+		log_warn(
+			"the host's network was asked for: behind the %s wall a guest has only its "
+			"loopback",
+			wall);
+}
+
 int guest_net_refuse(const struct oci_spec *spec, const char *wall, struct err *e)
 {
 	const char *text = oci_annotation(spec, GUEST_NETWORK);
 	struct network_wish w;
 	int r = network_parse(text ? text : "none", &w, e);
 
+	if (!text)
+		warn_of_host(spec, wall);
 	if (r < 0 || w.kind == NETWORK_NONE || w.kind == NETWORK_PRIVATE)
 		return r;
 	return err_set(e, -ENOTSUP,
