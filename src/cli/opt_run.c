@@ -246,15 +246,20 @@ int run_create(const struct run_settings *set, int argc, char **argv, const char
 	if (!r)
 		r = launch_create(&l, root, s, &no_image, e);
 	if (r == -ENOENT && no_image && streq(when, "missing")) {
-		fprintf(stderr, "Unable to find image '%s' locally\n", l.image);
+		fprintf(stderr, "Unable to find image '%s'%s%s locally\n", l.image,
+			l.platform ? " for " : "", l.platform ? l.platform : "");
 		err_clear(e);
 		r = images_pull(l.image, set->platform, e);
 		if (!r)
 			r = launch_create(&l, root, s, &no_image, e);
 	}
 	if (r == -ENOENT && no_image && !streq(when, "missing"))
-		err_set(e, r, "image '%s': there is none of this name here. Fix: warren pull %s",
-			l.image, l.image);
+		err_set(e, r,
+			"image '%s': there is none of this name%s%s here. Fix: warren pull "
+			"%s%s%s%s",
+			l.image, l.platform ? " for " : "", l.platform ? l.platform : "",
+			l.platform ? "--platform " : "", l.platform ? l.platform : "",
+			l.platform ? " " : "", l.image);
 	if (r)
 		return r;
 	r = write_cidfile(set->cidfile, s->in.id, e);

@@ -28,6 +28,7 @@
 #include "run/detach.h"
 #include "run/events.h"
 #include "run/guest.h"
+#include "run/kernel.h"
 #include "run/volume.h"
 
 enum { LOG_FILES_DEFAULT = 1 };
@@ -111,6 +112,20 @@ static int pick_wall(const struct launch *l, const struct wall_ops **wall, struc
 	} while (*p);
 	*e = first; /* what was wanted most */
 	return first.code;
+}
+
+/* A kernel that was named is looked for before there is an instance that could not start. */
+static int check_kernel(const struct launch *l, const struct wall_ops *wall, struct err *e)
+{
+	const char *name = wall->guest && !l->config ? guest_wish(l, GUEST_KERNEL "=") : NULL;
+	struct kernel k;
+	int r = name ? kernel_open(&k, name, wall->name, e) : 0;
+
+	if (r)
+		return err_wrap(e, "--kernel");
+	if (name)
+		kernel_fini(&k);
+	return 0;
 }
 
 static int parse_log_opts(const struct launch *l, struct record *rec, struct err *e)
@@ -404,6 +419,7 @@ static int name_it(const struct launch *l, struct subject *s, const char *root, 
 static int begin(const struct launch *l, struct subject *s, const char *root, struct err *e)
 {
 	char id[65], bundle[PATH_MAX], rootfs[PATH_MAX], disk[PATH_MAX];
+	struct stat st;
 	int r = 0;
 
 	if (l->id)
@@ -419,6 +435,8 @@ static int begin(const struct launch *l, struct subject *s, const char *root, st
 	if (l->rootfs) {
 		if (!realpath(l->rootfs, rootfs))
 			return err_sys(e, -errno, "--rootfs '%s'", l->rootfs);
+		if (stat(rootfs, &st) < 0 || !S_ISDIR(st.st_mode))
+			return err_sys(e, -ENOTDIR, "--rootfs '%s'", l->rootfs);
 		r = record_set(&s->rec.rootfs, rootfs);
 	}
 	snprintf(bundle, sizeof(bundle), "%s/%s", root, id);
@@ -458,6 +476,8 @@ int launch_create(const struct launch *l, const char *root, struct subject *s, b
 	record_init(&s->rec);
 	*no_image = false;
 	r = pick_wall(l, &s->wall, e);
+	if (!r)
+		r = check_kernel(l, s->wall, e);
 	if (!r && l->auto_remove && l->restart_policy)
 		r = err_set(e, -EINVAL, "--rm and --restart exclude each other");
 	if (!r)
