@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/util.h"
@@ -25,9 +26,15 @@ static int cpu_quota(struct make *m, const char *cpus, int64_t *quota)
 	uint64_t ns;
 
 	/* The parser of durations reads decimal numbers exactly: 1.5 "seconds" a second. */
-	if (cpus[strspn(cpus, "0123456789.")] || str_to_duration(cpus, &ns) || ns < 10000000 ||
-	    ns > 8192ull * 1000000000)
-		return err_set(m->e, -EINVAL, "--cpus '%s': not a number from 0.01 to 8192", cpus);
+	if (cpus[strspn(cpus, "0123456789.")] || str_to_duration(cpus, &ns))
+		return err_set(m->e, -EINVAL, "--cpus '%s': expected a number such as 1.5", cpus);
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (ns < 10000000 || ns > (uint64_t)MAX(online, 1) * 1000000000)
+		return err_set(m->e, -EINVAL,
+			       "--cpus '%s': range of CPUs is from 0.01 to %ld.00, as this host "
+			       "has %ld",
+			       cpus, MAX(online, 1), MAX(online, 1));
 	*quota = (int64_t)(ns / (1000000000 / CPU_PERIOD));
 	return 0;
 }

@@ -52,7 +52,8 @@ static const struct opt opts[] = {
 	OPT_STRING(0, "platform", "OS/ARCH", struct settings, platform, "Platform of base images"),
 	OPT_BOOL(0, "pull", struct settings, pull, "Pull base images also when they are here"),
 	OPT_LIST(0, "build-arg", "NAME=VALUE", struct settings, args, "A value for ARG"),
-	OPT_STRING(0, "isolation", "WALL", struct settings, isolation, "The wall for RUN"),
+	OPT_STRING(0, "isolation", "WALL", struct settings, isolation,
+		   "The wall for RUN; behind pv it has only loopback"),
 	OPT_STRING(0, "network", "host|none|private", struct settings, network,
 		   "Network for RUN (host)"),
 	OPT_BOOL(0, "no-cache", struct settings, no_cache, "Do every step anew"),
@@ -375,7 +376,7 @@ static void build_fini(struct build *b)
 		strlist_fini(lists[i]);
 }
 
-/* RUN fetches things: a container has the host's network, a guest's own reaches out. */
+/* RUN fetches things: a container has the host's network, a vm's own reaches out. A pv guest has only loopback. */
 static const char *default_network(const struct settings *s)
 {
 	if (s->network)

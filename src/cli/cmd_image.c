@@ -45,15 +45,6 @@ static const struct opt import_opts[] = {
 	OPT_END,
 };
 
-static void print_imported(void *arg, struct json_object *o)
-{
-	const char *name = images_text(o, "imported");
-
-	(void)arg;
-	if (*name)
-		printf("%s\n", name);
-}
-
 static int run_import(void *settings, int argc, char **argv, struct err *e)
 {
 	const struct import_settings *s = settings;
@@ -71,7 +62,7 @@ static int run_import(void *settings, int argc, char **argv, struct err *e)
 		words[n++] = name;
 	for (size_t i = 0; i < k; i++)
 		words[n++] = platform[i];
-	r = images_ask(words, s->quiet, print_imported, NULL, e);
+	r = images_ask(words, s->quiet, images_print_imported, NULL, e);
 	return r ? err_wrap(e, "import") : 0;
 }
 

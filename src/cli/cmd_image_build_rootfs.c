@@ -50,7 +50,7 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 		snprintf(name, sizeof(name), "name=%s", argc > 1 ? argv[1] : argv[0]);
 		snprintf(cmd, sizeof(cmd), "cmd=%s", streq(argv[0], "debian") ? "bash" : "sh");
 		r = images_ask((const char *[]){ "import", source, name, cmd, NULL }, s->quiet,
-			       NULL, NULL, e);
+			       images_print_imported, NULL, e);
 	}
 	unlink(path);
 	return r ? err_wrap(e, "build-rootfs %s", argv[0]) : 0;

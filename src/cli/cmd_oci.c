@@ -110,7 +110,7 @@ static int run(void *settings, int argc, char **argv, struct err *e)
 		return 0;
 	}
 	if (!argc) {
-		help_overview(stderr, "warren oci", oci_commands);
+		help_command(stderr, "warren oci", &cmd_oci);
 		return EXIT_WARREN;
 	}
 	int err = open_log(e);

@@ -3,6 +3,8 @@
  *
  * Trust: argv is the user's. Threads: none. #syscalls: those of run/update.c
  */
+#include <errno.h>
+
 #include "cli/cli.h"
 #include "cli/each.h"
 #include "run/update.h"
@@ -33,6 +35,8 @@ static int update_one(struct subject *s, const char *root, void *arg, struct err
 
 static int run(void *settings, int argc, char **argv, struct err *e)
 {
+	if (!update_wanted(settings))
+		return err_set(e, -EINVAL, "update: nothing to change; see 'warren update --help'");
 	return each_subject(argv, argc, true, update_one, settings, e);
 }
 

@@ -31,6 +31,15 @@ const char *images_text(struct json_object *o, const char *key)
 	return json_object_object_get_ex(o, key, &v) && v ? json_object_get_string(v) : "";
 }
 
+void images_print_imported(void *arg, struct json_object *o)
+{
+	const char *name = images_text(o, "imported");
+
+	(void)arg;
+	if (*name)
+		printf("%s\n", name);
+}
+
 static uint64_t number_of(struct json_object *o, const char *key)
 {
 	struct json_object *v;

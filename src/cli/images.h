@@ -21,6 +21,8 @@ int images_prune(bool all, uint64_t *freed, struct err *e);
 /* Fetches an image from its registry, with progress on stderr. `platform` may be NULL. 0 or -errno. */
 int images_pull(const char *image, const char *platform, struct err *e);
 
+/* For images_ask: the name, or the id, of what was imported. */
+void images_print_imported(void *arg, struct json_object *o);
 /* A string member, "" when absent. */
 const char *images_text(struct json_object *o, const char *key);
 

@@ -111,20 +111,46 @@ static const struct kind {
 	const char *name;
 	bool (*match)(struct subject *s, const char *v);
 	bool wants_all, every; /* every: all words of this kind must hold */
+	const char *choices;   /* "a|b": the only values that there are; NULL: any */
 } kinds[] = {
-	{ "ancestor", by_ancestor, false, false },
-	{ "before", NULL, true, false },
-	{ "exited", by_exited, true, false },
-	{ "health", by_health, false, false },
-	{ "id", by_id, false, false },
-	{ "isolation", by_isolation, false, false },
-	{ "label", by_label, false, true },
-	{ "name", by_name, false, false },
-	{ "network", by_network, false, false },
-	{ "since", NULL, true, false },
-	{ "status", by_status, true, false },
-	{ "volume", by_volume, false, false },
+	{ "ancestor", by_ancestor, false, false, NULL },
+	{ "before", NULL, true, false, NULL },
+	{ "exited", by_exited, true, false, NULL },
+	{ "health", by_health, false, false, "starting|healthy|unhealthy|none" },
+	{ "id", by_id, false, false, NULL },
+	{ "isolation", by_isolation, false, false, "container|pv|vm" },
+	{ "label", by_label, false, true, NULL },
+	{ "name", by_name, false, false, NULL },
+	{ "network", by_network, false, false, NULL },
+	{ "since", NULL, true, false, NULL },
+	{ "status", by_status, true, false,
+	  "created|restarting|running|removing|paused|exited|dead" },
+	{ "volume", by_volume, false, false, NULL },
 };
+
+static bool is_choice(const char *choices, const char *v)
+{
+	size_t n = strlen(v);
+
+	for (const char *p = choices; p; p = strchr(p, '|')) {
+		p += *p == '|';
+		if (n && strcspn(p, "|") == n && memcmp(p, v, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int check_value(const struct kind *k, const char *v, struct err *e)
+{
+	int64_t code;
+
+	if (k->choices && !is_choice(k->choices, v))
+		return err_set(e, -EINVAL, "invalid filter '%s=%s': expected %s", k->name, v,
+			       k->choices);
+	if (streq(k->name, "exited") && str_to_i64(v, &code))
+		return err_set(e, -EINVAL, "invalid filter 'exited=%s': expected a number", v);
+	return 0;
+}
 
 static const struct kind *kind_of(const char *word)
 {
@@ -161,10 +187,11 @@ int ps_filter_parse(struct ps_filter *f, const struct strlist *words, const char
 
 		if (!k)
 			return err_set(e, -EINVAL, "invalid filter '%s'", words->v[i]);
+		r = check_value(k, value_of(words->v[i]), e);
 		f->wants_all |= k->wants_all;
-		if (streq(k->name, "before"))
+		if (!r && streq(k->name, "before"))
 			r = creation_of(value_of(words->v[i]), root, f->before, e);
-		else if (streq(k->name, "since"))
+		else if (!r && streq(k->name, "since"))
 			r = creation_of(value_of(words->v[i]), root, f->since, e);
 		if (r)
 			return r;

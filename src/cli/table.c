@@ -118,13 +118,16 @@ int table_print(FILE *f, const char *format, const struct column *columns, size_
 		return r ? r : -ENOMEM;
 	const char *t = unescaped ? unescaped : buf_str(&template);
 
-	if (table) {
+	/* Without a row the titles show whether the template is one. */
+	if (table || !json_object_array_length(rows)) {
 		json_object *head = titles(columns, known);
 
 		r = template_render(t, head, &out, e);
 		json_object_put(head);
-		if (!r)
+		if (!r && table)
 			r = buf_addc(&out, '\n');
+		else
+			buf_clear(&out);
 	}
 	if (!r)
 		r = render_rows(t, rows, &out, e);

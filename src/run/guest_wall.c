@@ -123,10 +123,10 @@ static int choose_vcpus(struct guest_machine *g, const struct oci_spec *spec, st
 	const char *wish = oci_annotation(spec, GUEST_VCPUS);
 
 	if (wish && str_to_i64(wish, &want) < 0)
-		return err_set(e, -EINVAL, "vcpus '%s': not a number", wish);
+		return err_set(e, -EINVAL, "--vcpus '%s': not a number", wish);
 	if (want < 1 || want > VCPUS_MAX || want > MAX(online, 1))
-		return err_set(e, -EINVAL, "vcpus: 1 to %ld, not %lld",
-			       MIN(online, (long)VCPUS_MAX), (long long)want);
+		return err_set(e, -EINVAL, "%s %lld: expected 1 to %ld", wish ? "--vcpus" : "vcpus",
+			       (long long)want, MAX(MIN(online, (long)VCPUS_MAX), 1L));
 	g->vcpus = (unsigned)want;
 	return 0;
 }

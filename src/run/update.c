@@ -12,10 +12,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "os/file.h"
 #include "run/events.h"
 #include "run/link.h"
@@ -78,8 +80,15 @@ static int add_cpus(json_object *r, const struct update *u, struct err *e)
 		return 0;
 	double n = strtod(u->cpus, &end);
 
-	if (*end || !*u->cpus || !isfinite(n) || n < 0.01 || n > 100000)
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (*end || !*u->cpus || !isfinite(n))
 		return err_set(e, -EINVAL, "--cpus '%s': expected a number such as 1.5", u->cpus);
+	if (n < 0.01 || n > (double)MAX(online, 1))
+		return err_set(e, -EINVAL,
+			       "--cpus '%s': range of CPUs is from 0.01 to %ld.00, as this host "
+			       "has %ld",
+			       u->cpus, MAX(online, 1), MAX(online, 1));
 	if (u->cpu_quota || u->cpu_period)
 		return err_set(e, -EINVAL, "--cpus excludes --cpu-quota and --cpu-period");
 	set_number(r, "cpu", "period", PERIOD);
@@ -155,6 +164,13 @@ static int set_policy(struct subject *s, const char *policy, struct err *e)
 						.a = (uint32_t)s->rec.restart_policy,
 						.b = (uint32_t)s->rec.restart_max },
 			 e);
+}
+
+bool update_wanted(const struct update *u)
+{
+	return u->memory || u->memory_reservation || u->memory_swap || u->cpus || u->cpu_shares ||
+	       u->cpu_period || u->cpu_quota || u->cpuset_cpus || u->cpuset_mems || u->pids_limit ||
+	       u->blkio_weight || u->restart;
 }
 
 int update_apply(struct subject *s, const char *root, const struct update *u, struct err *e)

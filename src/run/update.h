@@ -1,6 +1,7 @@
 /* Changing limits and the restart policy of an instance that exists. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -16,5 +17,7 @@ struct update {
 	const char *restart; /* policy */
 };
 
+/* Whether it changes anything. */
+bool update_wanted(const struct update *u);
 /* Applies at once when it runs, and to every later start. 0 or -errno. */
 int update_apply(struct subject *s, const char *root, const struct update *u, struct err *e);

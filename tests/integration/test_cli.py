@@ -62,6 +62,11 @@ def test_no_word_shows_the_overview_and_fails():
     assert done.returncode == 125 and "Commands:" in done.stderr
 
 
+def test_oci_without_a_word_shows_its_help():
+    done = warren("oci")
+    assert done.returncode == 125 and done.stderr == warren("oci", "--help").stdout
+
+
 def test_a_full_disk_is_an_error():
     with open("/dev/full", "w") as full:
         done = subprocess.run([WARREN, "version"], stdout=full, stderr=subprocess.PIPE, text=True)

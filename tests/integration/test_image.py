@@ -664,6 +664,7 @@ def test_save_and_load_say_what_is_wrong(store, tmp_path):
     (tmp_path / "r.tar").write_bytes(GOOD)
     store.refused("load", "-i", str(tmp_path / "r.tar"), says=["r.tar", "holds no image"])
     store.refused("load", "-i", str(tmp_path / "none.tar"), says=["none.tar"])
+    store.refused("load", "-i", "/etc/passwd", says=["/etc/passwd", "neither a tar archive"])
 
 
 @needs_root

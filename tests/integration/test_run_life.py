@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -163,8 +164,41 @@ def test_ps_filters(warren, given, want):
     assert sorted(warren.ok("ps", "-a", "--format", "{{.Names}}", *words).split()) == want
 
 
-def test_ps_filter_unknown(warren):
-    assert warren("ps", "-f", "colour=red").returncode == 125
+@pytest.mark.parametrize("given, says", [("colour=red", "colour=red"), ("status=foo", "expected created|"), ("exited=x", "a number"),
+                                         ("health=good", "expected starting|"), ("isolation=chroot", "expected container|")])
+def test_ps_filter_unknown(warren, given, says):
+    done = warren("ps", "-f", given)
+    assert done.returncode == 125 and "invalid filter" in done.stderr and says in done.stderr
+
+
+@pytest.mark.parametrize("command", [["ps"], ["stats", "--no-stream"]])
+def test_a_template_is_judged_without_rows_too(warren, command):
+    done = warren(*command, "--format", "{{.Foo}}")
+    assert done.returncode == 125 and "no such member" in done.stderr
+    assert warren.ok(*command, "--format", "{{.ID}}") == ""
+
+
+def test_limits_that_cannot_be(warren):
+    warren.ok("create", "--isolation", warren.wall, "--name", "lim", "--cpus", "0.5", "--rootfs", warren.rootfs, "true")
+    done = warren("update", "lim")
+    assert done.returncode == 125 and "nothing to change" in done.stderr
+    most = f"range of CPUs is from 0.01 to {os.cpu_count()}.00"
+    for n in ("999", "0.001"):
+        for done in (warren("update", "--cpus", n, "lim"), warren.run("true", options=["--name", "more", "--cpus", n])):
+            assert done.returncode == 125 and most in done.stderr
+    assert "more" not in warren.ok("ps", "-a", "--format", "{{.Names}}").split()
+
+
+def test_what_cannot_be_run_leaves_no_instance(warren):
+    file = warren.work / "file"
+    file.write_text("")
+    done = warren("run", "--isolation", warren.wall, "--rootfs", file, "true")
+    assert done.returncode == 125 and "--rootfs" in done.stderr and "Not a directory" in done.stderr
+    if warren.guest:
+        for kernel in ("nope", "/etc/passwd"):
+            done = warren(*warren.front("--kernel", kernel), "true")
+            assert done.returncode == 125 and "--kernel" in done.stderr and kernel in done.stderr
+    assert warren.ok("ps", "-aq") == ""
 
 
 def test_inspect_shape(warren):
@@ -253,6 +287,34 @@ def test_exec(warren):
     warren.ok("kill", "ex")
     eventually(lambda: not warren.state("ex")["Running"])
     assert warren("exec", "ex", "true").returncode == 125
+
+
+def read(path):
+    """Of a process that may be gone: then nothing."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def test_a_detached_command_is_waited_for(warren):
+    if warren.guest:
+        pytest.skip("its processes are the guest's kernel's")
+    warren.start(*LOOP, options=["--name", "ex"])
+    since = str(time.time())
+    assert warren("exec", "-d", "ex", "nosuch").returncode == 127
+    words = ["exec", "-d", "ex", "sleep", str(100000 + os.getpid())]
+    warren.ok(*words)
+    minder = next(p for p in Path("/proc").glob("[0-9]*") if read(p / "comm") == "warren-exec\n"
+                  and read(p / "cmdline").split("\0")[1:6] == words)
+    child = (minder / "task" / minder.name / "children").read_text().strip()
+    assert Path(f"/proc/{child}/comm").read_text() == "sleep\n"
+    warren.ok("exec", "-d", "ex", "sh", "-c", "exit 7")
+    warren.ok("exec", "-dt", "ex", "sh", "-c", "yes | head -c 300000; exit 8")
+    ended = lambda: warren.ok("events", "--since", since, "--until", "0s", "--filter", "event=exec_die")
+    assert eventually(lambda: "exitCode=7" in ended() and "exitCode=8" in ended())
+    warren.ok("rm", "-f", "ex")
+    assert eventually(lambda: not (minder / "exe").exists())
 
 
 def test_attach_many(warren):
@@ -352,6 +414,10 @@ def test_exec_beside_delegated_controllers(warren):
 
 def test_cp_tar(warren):
     warren.start(*LOOP, options=["--name", "ct", "--tmpfs", "/mnt"])
+    done = warren("cp", "-", "ct:/mnt", input="this is no archive\n" * 100)
+    assert done.returncode == 125 and "standard input: expected a tar stream" in done.stderr
+    done = warren("cp", "ct:/no/such", "-")
+    assert done.returncode == 125 and done.stderr.startswith("Error: '/no/such': ")
     pack = io.BytesIO()
     with tarfile.open(fileobj=pack, mode="w") as tar:
         for name, text in (("a/b/c", b"deep"), ("top", b"")):

@@ -148,7 +148,7 @@ static void wishes_win(void **state)
 				    .tmpfs = { tmp, 1 },
 				    .cap_add = { add, 1 },
 				    .ulimits = { lim, 1 },
-				    .cpus = "1.5",
+				    .cpus = "0.5",
 				    .memory = 64 << 20,
 				    .memory_swap = "128m",
 				    .pids_limit = 50,
@@ -177,7 +177,7 @@ static void wishes_win(void **state)
 	assert_true(list_has(&p->env, "TERM=xterm"));
 	assert_int_equal(p->rlimits[0].hard, 20);
 	assert_true(p->caps->effective & 1 << 12);
-	assert_int_equal(res->cpu.quota.v, 150000);
+	assert_int_equal(res->cpu.quota.v, 50000);
 	assert_int_equal(res->memory.limit.v, 64 << 20);
 	assert_int_equal(res->memory.swap.v, 128 << 20);
 	assert_int_equal(res->pids_limit.v, 50);
@@ -256,6 +256,7 @@ static void wrong_wishes_are_named(void **state)
 		ONE(workdir, "relative", "working directory 'relative'"),
 		ONE(cpus, "many", "--cpus 'many'"),
 		ONE(cpus, "0", "--cpus '0'"),
+		ONE(cpus, "99999", "range of CPUs is from 0.01 to "),
 		ONE(cpuset_cpus, "a", "--cpuset-cpus 'a'"),
 		ONE(memory_swap, "1g", "--memory-swap '1g'"),
 		ONE(hostname, "bad host", "--hostname 'bad host'"),
