@@ -56,6 +56,16 @@ def own_kernel(text):
     return text.strip() and text.strip() != os.uname().release
 
 
+@pytest.mark.parametrize("host", [False, True])
+def test_the_hosts_network_is_warned_of(place, host):
+    if place.wall != "pv":
+        pytest.skip("a vm reaches out")
+    spaces = [{"type": t} for t in ("pid", "mount", "uts", "ipc", "network")]
+    place.spec("true", linux={"namespaces": spaces[:-1] if host else spaces})
+    done = place.run("warren-oci-pv")
+    assert done.returncode == 0 and ("only its loopback" in done.stderr) == host
+
+
 def test_the_name_chooses(place):
     place.spec("sh", "-c", "uname -r; exit 7")
     done = place.run(f"warren-oci-{place.wall}")
@@ -107,7 +117,7 @@ def test_the_vm_objects_hypervisor_is_warren(place):
 
 @pytest.mark.parametrize("vm,text", [
     ({"hwConfig": {"memory": 8 << 20}}, "memory: a guest needs at least 64 MB, not 8 MB"),
-    ({"hwConfig": {"vcpus": 1000}}, "vcpus: 1 to "),
+    ({"hwConfig": {"vcpus": 1000}}, "vcpus 1000: expected 1 to "),
     ({"kernel": {"path": "/no/such/kernel"}}, "/no/such/kernel"),
     ({"image": {"path": "/no/such/image", "format": "raw"}}, "vm.image"),
     ({"image": {"path": "/etc/passwd", "format": "vdi"}}, "vm.image: format 'vdi' is none of raw, qcow2"),
