@@ -2,7 +2,8 @@
  * Where registries.conf and certs.d are. One main file counts, the user's before the host's; files of the drop-in
  * directories are read after it, in the order of their names, the host's before the user's.
  *
- * Trust: the files are the administrator's and the user's. Threads: any. #syscalls: openat read getdents64 close
+ * Trust: the files are the administrator's and the user's; one that may not be read is an error, since what it
+ * blocks would be pulled without it. Threads: any. #syscalls: access openat read getdents64 close
  */
 #include "image/registries.h"
 
@@ -11,6 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -21,7 +23,7 @@
 
 static bool is_missing(int r)
 {
-	return r == -ENOENT || r == -ENOTDIR || r == -EACCES;
+	return r == -ENOENT || r == -ENOTDIR;
 }
 
 static int read_conf(struct registries *c, const char *path, struct err *e)
@@ -77,7 +79,7 @@ int registries_load(struct registries *c, struct err *e)
 		snprintf(own, sizeof(own), "%s/.config/containers/registries.conf", home);
 	if (given && *given)
 		r = read_conf(c, given, e);
-	else if (*own)
+	else if (*own && access(own, F_OK) == 0) /* a home that is not ours to enter has none */
 		r = read_conf(c, own, e);
 	if (is_missing(r) && !(given && *given))
 		r = read_conf(c, "/etc/containers/registries.conf", e);

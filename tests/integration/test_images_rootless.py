@@ -52,3 +52,14 @@ def test_build_and_volumes(ann, tmp_path):
     assert ok("volume", "rm", "mine") == "mine\n"
     ok("build", "-q", str(tmp_path / "context"))
     assert not list(Path("/tmp").glob("warren-build-*"))
+
+
+def test_registries_conf_that_may_not_be_read(ann, tmp_path):
+    """What it blocks must not be pulled because nobody could look."""
+    conf = tmp_path / "home/.config/containers/registries.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text('[[registry]]\nprefix = "example.org"\nblocked = true\n')
+    conf.chmod(0)
+    ann.env["HOME"] = str(tmp_path / "home")
+    done = ann("pull", "example.org/team/thing")
+    assert done.returncode == 125 and f"'{conf}': Permission denied" in done.stderr, done.stderr
