@@ -314,6 +314,7 @@ def test_reused_pid_is_not_taken_for_the_container(box):
     box("start", box.id)
     box("kill", box.id, "9")
     box.wait("stopped")
+    time.sleep(0.05)  # start times count in hundredths of a second, and no process id comes back within one
     stand_in = subprocess.Popen(["sleep", "100"])
     state = box.state_root / box.id / "state.json"
     text = json.loads(state.read_text())
