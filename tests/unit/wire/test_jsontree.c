@@ -130,9 +130,9 @@ static void lists_and_words(void **state)
 	assert_int_equal(v->items[3].n, 0);
 	assert_int_equal(v->items[4].type, JSON_TYPE_OBJECT);
 	assert_string_equal(v->items[5].string, "x");
-	assert_null(value("null"));
 	assert_null(json_tree_member(v, "v"));
 	assert_null(json_tree_member(NULL, "v"));
+	assert_null(value("null"));
 }
 
 /* What names a thing twice means the later one, whatever stands between and however many there are. */
